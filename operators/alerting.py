@@ -253,8 +253,12 @@ class AlertMachine:
 
     @property
     def cool_until(self) -> float | None:
-        """Return the end of the cooldown, seconds of the segment's clock; None where there is none."""
-        return None if math.isinf(self._cool_until) else self._cool_until
+        """Return the end of the cooldown, seconds of the segment's clock; None where there is none, or it is past."""
+        if math.isinf(self._cool_until):
+            return None
+        if self._newest is not None and not self._is_cooling(self._newest):
+            return None
+        return self._cool_until
 
     def resume(self, state: ChainState, index: int, shift: float) -> None:
         """Continue from the state of another machine, with the clip of ordinal ``index`` of a new segment.
@@ -309,8 +313,7 @@ class AlertMachine:
         """Handle a score in the states quiet and rising."""
         if score.clip.gated:
             return []
-        cooling = score.clip.start < self._cool_until - _TOLERANCE_SECONDS
-        if score.value < self._settings.open_threshold or cooling:
+        if score.value < self._settings.open_threshold or self._is_cooling(score.clip):
             self._row = None
             return []
         if self._row is None:
@@ -321,6 +324,9 @@ class AlertMachine:
             return []
         begin = self._report(row, AlertState.BEGIN)
         return [begin, *self._end_if_long(row)]
+
+    def _is_cooling(self, clip: ClipScore) -> bool:
+        return clip.start < self._cool_until - _TOLERANCE_SECONDS
 
     def _continue_alert(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
         """Handle a score in the state open."""

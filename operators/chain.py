@@ -151,12 +151,16 @@ class ScoreChain:
         return self._run(self._reorderer.flush())
 
     def abandon(self, reason: str = GAP) -> list[AlertTransition]:
-        """End the alert that another process has left open, with ``reason``, where no clip has come yet."""
+        """End the alert that another process has left open, with ``reason``, where no clip has come yet.
+
+        Nothing else is continued: the cooldown is on the clock of a connection that is gone.
+        """
         left, self._left = self._left, None
         if left is None:
             return []
-        self._machine.resume(left, 0, 0.0)
-        return self._machine.break_off(reason)
+        former = AlertMachine(self._camera, self._in_use.alert, max_hole=self._default.max_hole)
+        former.resume(left, 0, 0.0)
+        return former.break_off(reason)
 
     def adopt(self, model: str, version: str, settings: ChainSettings) -> None:
         """Judge the scores of this model version by ``settings``, at any position in the order of the clips.

@@ -57,12 +57,11 @@ from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.rtsp import Transport
 from pipeline.tls import TlsFileError
 from pipeline.unquoted import explain_unquoted
+from pipeline.yaml_text import read_yaml
 from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
-#: No site's file nests more brackets.
-_DEEPEST = 200
 
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -817,22 +816,6 @@ def _either(names: Iterable[str]) -> str:
     return " or ".join(names)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a second camera or detector of one name, which YAML would let replace the first."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            name = unicodedata.normalize("NFC", key.value)  # as pipeline.names has it
-            if name in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
-            seen.add(name)
-        return node
-
-
 class _SiteOfOptions(Site):
     """A site whose settings are a command's options: the environment does not change them."""
 
@@ -875,23 +858,33 @@ def load_group_site(path: Path) -> GroupSite:
     return _load(path, GroupSite)
 
 
+def load_either_site(path: Path) -> Site:
+    """Read and check a site's configuration, or where it names no cameras that of a group's workers.
+
+    Raises as :func:`load_site`.
+    """
+    document = _document(path)
+    return _checked(path, document, Site if document.get("cameras") else GroupSite)
+
+
 _SiteKind = TypeVar("_SiteKind", bound=Site)
 
 
 def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
+    return _checked(path, _document(path), kind)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return what a site's file holds. Raises SettingsError."""
     try:
         text = path.read_text(encoding="utf-8")
-        if _brackets_deep(text) > _DEEPEST:
-            raise RecursionError  # PyYAML's time grows with the square of the depth
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
+        document = read_yaml(text)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; a site's configuration was expected (see configs/site.example.yaml)"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except RecursionError:
-        raise SettingsError(f"{path}: not valid YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -901,6 +894,11 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
         raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
+    return document
+
+
+def _checked(path: Path, document: dict[str, Any], kind: type[_SiteKind]) -> _SiteKind:
+    """Return the site of a file's document. Raises as :func:`load_site`."""
     if kind is GroupSite and document.get("cameras"):
         raise SettingsError(
             f"{path}: cameras: a group takes its cameras from the control topic, and each worker would watch these, "
@@ -937,15 +935,6 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
             "cameras": cameras,
         }
     )
-
-
-def _brackets_deep(text: str) -> int:
-    """Return how deep the brackets of a text are nested, those in quotes and comments included."""
-    depth = deepest = 0
-    for sign in re.findall(r"[][{}]", text):
-        depth = depth + 1 if sign in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _calibration(site: Path, named: Path | None) -> Path | None:

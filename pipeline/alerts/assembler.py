@@ -52,12 +52,15 @@ class AssemblerState:
             the worker that wrote it.
         zones: see :attr:`pipeline.alerts.zoning.AlertZoning.zones`; of the open alert.
         was_unmuted: the same.
+        refused: the open alert's begin was refused, because too much waits for every sink: nothing of it is reported,
+            by the next worker either.
     """
 
     chain: ChainState
     evidence: str | None = None
     zones: tuple[str, ...] | None = None
     was_unmuted: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ class AlertAssembler:
         # Of the open alert: the peak last seen, and the one whose picture was last written with its URI.
         self._seen: ClipKey | None = None
         self._evidence: tuple[ClipKey, str] | None = None
+        self._refused: UUID | None = None  # an alert whose begin was refused
+        self._is_silent = False  # the open alert's begin was refused to the worker before
         self._generation = generation
         self._left = state
         if state is not None and state.chain.row is not None and state.chain.row.sequence:
@@ -154,7 +159,12 @@ class AlertAssembler:
             evidence=None if self._evidence is None else self._evidence[1],
             zones=self._zoning.zones,
             was_unmuted=self._zoning.was_unmuted,
+            refused=self._refused == self.open_alert,
         )
+
+    def refuse(self, alert: UUID) -> None:
+        """Take note that the begin of an alert was refused: its state says so while it is open."""
+        self._refused = alert
 
     @property
     def open_alert(self) -> UUID | None:
@@ -231,6 +241,8 @@ class AlertAssembler:
         self._seen = ClipKey(row.peak.segment, row.peak.index)
         self._evidence = None if state.evidence is None else (self._seen, state.evidence)
         self._zoning.resume(state.zones, was_unmuted=state.was_unmuted)
+        if state.refused:
+            self._refused, self._is_silent = self.open_alert, True
 
     def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
@@ -238,7 +250,10 @@ class AlertAssembler:
         for transition in transitions:
             if transition.sequence == 0:
                 self._seen = self._evidence = None
+                self._is_silent = False
                 self._zoning.begin()
+            if self._is_silent:
+                continue
             self._see_peak(transition)
             event = event_from(
                 transition,

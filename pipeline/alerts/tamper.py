@@ -13,7 +13,16 @@ from uuid import UUID, uuid5
 from pydantic import Field, model_validator
 
 from operators.tamper.kinds import TamperKind, TamperTransition
-from pipeline.alerts.cloud_event import CloudEvent, Document, Seconds, Utc, rounded, schema_text_of, source_of
+from pipeline.alerts.cloud_event import (
+    CloudEvent,
+    Document,
+    Generation,
+    Seconds,
+    Utc,
+    rounded,
+    schema_text_of,
+    source_of,
+)
 from pipeline.alerts.event import alert_id
 
 BEGIN_TYPE: Final = "mistwatch.tamper.begin"
@@ -45,7 +54,7 @@ class TamperData(Document):
     last_pts_seconds: Seconds = Field(description="PTS of that picture, on the clock of its segment")
     end_reason: str | None = Field(
         description="cleared, adopted (the new picture is the usual one from now on) or closed (not watched any more); "
-        "null until then"
+        "null until then; a camera that another worker takes over leaves it without an end"
     )
     measure: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         description="frozen: seconds without a new picture; corrupt: share of damaged frames or cells; covered, "
@@ -56,6 +65,12 @@ class TamperData(Document):
     )
     evidence: list[str] = Field(description="URIs of pictures: of the one that decided the begin; empty at the end")
     published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
+    generation: Generation | None = Field(
+        None, description="of the camera when this event was decided; absent where workers do not share cameras"
+    )
+    late: Literal[True] | None = Field(
+        None, description="true: sent when a worker of a higher generation already had the camera; else absent"
+    )
 
 
 class TamperEvent(CloudEvent):
@@ -76,6 +91,15 @@ class TamperEvent(CloudEvent):
             raise ValueError("sequence 1 and end_reason belong to the state end, and only to it")
         return self
 
+    def to_json(self) -> bytes:
+        """See :meth:`CloudEvent.to_json`. Keys of a generation are left out where they have no value."""
+        absent = {name for name in ("generation", "late") if getattr(self.data, name) is None}
+        return self.model_dump_json(exclude={"data": absent}).encode()
+
+    def marked_late(self) -> TamperEvent:
+        """See :meth:`CloudEvent.marked_late`."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"late": True})})
+
     def published(self, at: datetime) -> TamperEvent:
         """See :meth:`CloudEvent.published`."""
         if self.data.replay:
@@ -91,7 +115,13 @@ def tamper_id(transition: TamperTransition, *, site: str, run: str) -> UUID:
 
 
 def tamper_event(
-    transition: TamperTransition, *, site: str, run: str, replay: bool = False, evidence: Sequence[str] = ()
+    transition: TamperTransition,
+    *,
+    site: str,
+    run: str,
+    replay: bool = False,
+    evidence: Sequence[str] = (),
+    generation: int | None = None,
 ) -> TamperEvent:
     """Return the event that reports ``transition``.
 
@@ -99,6 +129,7 @@ def tamper_event(
         run: names the run over a recording; empty for a live camera.
         replay: a recording.
         evidence: URIs of pictures.
+        generation: of the camera; None where workers do not share cameras.
     """
     first, last = transition.first, transition.last
     identity = tamper_id(transition, site=site, run=run)
@@ -123,6 +154,7 @@ def tamper_event(
         threshold=rounded(transition.threshold),
         evidence=list(evidence),
         published_at=None,
+        generation=generation,
     )
     frame: dict[str, Any] = {"type": END_TYPE if ended else BEGIN_TYPE}
     return TamperEvent(

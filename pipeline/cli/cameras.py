@@ -143,10 +143,12 @@ def _document(file: Path | None, source: str | None, detectors: list[str], chang
     """Return the camera's settings: the file's, then the arguments on top. Raises UsageError."""
     import yaml
 
+    from pipeline.yaml_text import read_yaml
+
     document: dict[str, Any] = {}
     if file is not None:
         try:
-            read = yaml.safe_load(file.read_text(encoding="utf-8"))
+            read = read_yaml(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{file}: cannot be read: {error}") from None
         except yaml.YAMLError:
@@ -162,19 +164,20 @@ def _document(file: Path | None, source: str | None, detectors: list[str], chang
         key, equals, text = change.partition("=")
         if not equals or not all(key.split(".")):
             raise UsageError(f"--set {key}: expected KEY=VALUE, such as clip.fps=5")
-        _set(document, key.split("."), yaml.safe_load(text) if _is_plain(text) else text)
+        _set(document, key.split("."), _value(text))
     return document
 
 
-def _is_plain(text: str) -> bool:
-    """Whether YAML reads the text as a value rather than as part of its grammar."""
+def _value(text: str) -> object:
+    """Return a setting's value as YAML reads it; the text itself where YAML cannot read it."""
     import yaml
 
+    from pipeline.yaml_text import read_yaml
+
     try:
-        yaml.safe_load(text)
+        return read_yaml(text)
     except yaml.YAMLError:
-        return False
-    return True
+        return text
 
 
 def _set(document: dict[str, Any], path: list[str], value: object) -> None:

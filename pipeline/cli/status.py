@@ -71,9 +71,9 @@ def _source(
     if config is None:
         assert bootstrap is not None
         return CompactedTopic(Broker(bootstrap), topic, partitions=1, create=False), site
-    from pipeline.settings import load_site
+    from pipeline.settings import load_either_site
 
-    settings = load_site(config)
+    settings = load_either_site(config)
     kafka = settings.kafka
     if kafka.cameras_topic is None:
         raise UsageError(f"{config}: kafka.cameras_topic is null, so the cameras' states are not published")

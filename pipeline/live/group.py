@@ -19,6 +19,7 @@ from typing import Protocol
 from pipeline import logs
 from pipeline.errors import MistwatchError
 from pipeline.live.control import camera_of
+from pipeline.live.deadline import Deadline
 from pipeline.live.group_member import ControlRecord, Share
 from pipeline.live.ownership import Claim
 from pipeline.live.tenancy import COMPLETE_SECONDS, RECLAIM_SECONDS, Action, Tenancy
@@ -32,6 +33,8 @@ _log = logs.get("group")
 _AT_A_TIME = 8
 #: A camera that cannot be claimed or scored now is tried again after this many seconds.
 _RETRY_SECONDS = 1.0
+#: Within the stop: for the moves and claims in flight. At a frozen broker they may take much longer, and are left.
+_MOVES_SECONDS = 1.0
 #: Longest sleep of the thread that decides, seconds.
 _TICK_SECONDS = 0.5
 
@@ -46,6 +49,10 @@ class CameraHost(Protocol):
             ScorerUnavailable: it cannot be watched yet.
             MistwatchError: it cannot be watched so.
         """
+        ...
+
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        """Check that a camera can be watched with these settings, and change nothing. Raises as :meth:`add_camera`."""
         ...
 
     def can_complete(self, name: str) -> bool:
@@ -128,7 +135,7 @@ class Group:
         self._tenancies: dict[str, Tenancy] = {}
         self._busy: set[str] = set()
         self._is_claiming = False
-        self._claiming: set[str] = set()  # by the newest exchange
+        self._claiming: set[str] = set()  # cameras of the exchange of :meth:`_claim_all`; others are busy meanwhile
         self._said: dict[str, str] = {}  # why a camera waits, as it was logged
         self._refused: set[tuple[int, int]] = set()  # places of messages that the log has named
         self._warned: frozenset[str] = frozenset()  # what the log has said of the group's members
@@ -163,23 +170,30 @@ class Group:
             self._changed.notify_all()
         self._listener.moved("fenced")
 
-    def leave(self, *, leave_seconds: float, claimed_seconds: float) -> None:
-        """Leave the group: cameras go on until other workers have claimed them, or for ``claimed_seconds``.
+    def leave(self, *, leave_seconds: float, seconds: float) -> None:
+        """Leave the group: cameras go on until other workers have claimed them, if it could be left.
 
         The cameras that are left are the worker's to hand over.
+
+        Args:
+            leave_seconds: limit of the leaving itself.
+            seconds: limit of everything.
         """
-        if not self._member.leave(leave_seconds):
+        deadline = Deadline(seconds)
+        left = self._member.leave(deadline.share(leave_seconds))
+        if not left:
             _log.warning("the group could not be left in time; it takes this worker for dead in some seconds")
         with self._changed:
             view = self._share.view
-            if view is not None and view.size > 1:
+            if left and view is not None and view.size > 1:
                 # The share is another's from now on; the loop hands over what is claimed.
                 self._share = Share(view=view)
                 self._changed.notify_all()
-                self._changed.wait_for(self._is_idle, claimed_seconds)
+                self._changed.wait_for(self._is_idle, deadline.share(seconds, keep=_MOVES_SECONDS))
             self._stopped = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._busy and not self._is_claiming, claimed_seconds)
+            moves_seconds = deadline.share(_MOVES_SECONDS)
+            self._changed.wait_for(lambda: not self._busy and not self._is_claiming, moves_seconds)
 
     # -- on the member's thread --------------------------------------------------------------------------------
 
@@ -285,8 +299,11 @@ class Group:
     def _guarded(self, tenancy: Tenancy, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
-            _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
+        except Exception as error:
+            if self._stopped:  # the worker takes no camera any more
+                _log.info("a camera was left while it moved", camera=tenancy.camera, reason=str(error))
+            else:
+                _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
             tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
         finally:
             with self._changed:
@@ -308,6 +325,8 @@ class Group:
         """Claim cameras with one exchange, and watch each of them; when a worker has died that is many at once."""
         try:
             usable = [(each, settings) for each in adding if (settings := self._settings_of(*each)) is not None]
+            with self._changed:
+                self._claiming = {tenancy.camera for (tenancy, _), _ in usable}
             claims = self._claimed([tenancy for (tenancy, _), _ in usable])
             with self._changed:
                 for ((tenancy, record), settings), claim in zip(usable, claims, strict=False):
@@ -319,6 +338,7 @@ class Group:
         finally:
             with self._changed:
                 self._is_claiming = False
+                self._claiming = set()
                 self._changed.notify_all()
 
     def _settings_of(self, tenancy: Tenancy, record: ControlRecord) -> CameraSettings | None:
@@ -336,10 +356,9 @@ class Group:
             return []
         for tenancy in tenancies:
             tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
-        with self._changed:
-            self._claiming = {tenancy.camera for tenancy in tenancies}
         try:
-            return self._claims.claim_all([tenancy.camera for tenancy in tenancies])
+            claims = self._claims.claim_all([tenancy.camera for tenancy in tenancies])
+            return [] if self._stopped else claims  # the worker takes no camera any more
         except SinkUnavailableError as error:
             for tenancy in tenancies:
                 self._wait(tenancy, str(error))
@@ -374,6 +393,14 @@ class Group:
         """Start a camera anew with other settings; what cannot be used leaves it as it is."""
         if (settings := self._settings_of(tenancy, record)) is None:
             return
+        try:
+            self._host.check_camera(tenancy.camera, settings)
+        except ScorerUnavailable as error:
+            self._wait(tenancy, str(error))
+            return
+        except MistwatchError as error:
+            self._refuse(tenancy, record, str(error))
+            return
         self._host.remove_camera(tenancy.camera)
         self._restart(tenancy, record, settings)
         _log.info("camera changed", camera=tenancy.camera)
@@ -382,9 +409,15 @@ class Group:
         """Watch a camera by a detector that it lacked, too; its alerts continue."""
         tenancy.complete_at = time.monotonic() + COMPLETE_SECONDS
         settings = self._settings_of(tenancy, record)
-        if settings is not None and self._host.can_complete(tenancy.camera):
-            self._host.hand_over_camera(tenancy.camera)
-            self._restart(tenancy, record, settings)
+        if settings is None or not self._host.can_complete(tenancy.camera):
+            return
+        try:
+            self._host.check_camera(tenancy.camera, settings)
+        except MistwatchError as error:
+            self._say_waiting(tenancy, "a detector that a camera lacked cannot be used; trying again", str(error))
+            return
+        self._host.hand_over_camera(tenancy.camera)
+        self._restart(tenancy, record, settings)
 
     def _hand_over(self, tenancy: Tenancy) -> None:
         self._host.hand_over_camera(tenancy.camera)
@@ -409,9 +442,15 @@ class Group:
 
     def _wait(self, tenancy: Tenancy, reason: str) -> None:
         tenancy.retry_at = time.monotonic() + _RETRY_SECONDS
+        waits = "a camera of this worker's share waits"
+        if tenancy.running is not None:
+            waits = "a camera goes on with its old settings for now"
+        self._say_waiting(tenancy, waits, reason)
+
+    def _say_waiting(self, tenancy: Tenancy, line: str, reason: str) -> None:
         if self._said.get(tenancy.camera) != reason:
             self._said[tenancy.camera] = reason
-            _log.warning("a camera of this worker's share waits", camera=tenancy.camera, reason=reason)
+            _log.warning(line, camera=tenancy.camera, reason=reason)
 
     def _refuse(self, tenancy: Tenancy, record: ControlRecord, reason: str) -> None:
         tenancy.refused = record.offset

@@ -20,6 +20,7 @@ from pipeline import logs
 from pipeline.alerts.assembler import AssemblerState
 from pipeline.alerts.reading import Event
 from pipeline.live.claims import ClaimRecord, Claims
+from pipeline.live.deadline import Deadline
 from pipeline.live.listener import Watch
 from pipeline.live.score_states import ScoreStates, key_of
 from pipeline.sinks.compacted_topic import NewRecord, Record, record_of
@@ -33,7 +34,13 @@ _POLL_SECONDS = 0.2
 _FROZEN_SECONDS = 1.0
 #: After a failure to follow the topic.
 _RETRY_SECONDS = 1.0
+<<<<<<< HEAD
+#: Limit of a close.
+=======
+#: After a failure to read a camera's claims for an event of it, which waits for the answer.
+_READ_AGAIN_SECONDS = 30.0
 #: Limit for the end of the thread.
+>>>>>>> mendb
 _CLOSE_SECONDS = 4.0
 #: The last states of cameras that are released may take so long.
 _FLUSH_SECONDS = 2.0
@@ -75,6 +82,8 @@ class Ownership:
         self._known: dict[int, int] = {}  # partitions that are followed, with the offset that is read next
         self._polled_at = math.inf  # when the topic was last looked at, on the monotonic clock
         self._polled = threading.Condition()
+        self._reading = threading.Lock()  # held while claims are read for an event
+        self._read_again_at = -math.inf  # on the monotonic clock
         self._stop = threading.Event()
         states.is_lost = self.is_lost
         self._thread = threading.Thread(target=self._run, name="ownership", daemon=True)
@@ -149,34 +158,57 @@ class Ownership:
         with self._lock:
             return self._newest.get(camera, generation) > generation
 
-    def is_late(self, event: Event) -> bool:
+    def is_late(self, event: Event, *, is_patient: bool = True) -> bool:
         """Return whether a worker of a higher generation has claimed the event's camera meanwhile.
 
         For a camera that this worker has not claimed, for example of events that an earlier run has left, the topic is
         read once. While it cannot be reached, nothing is known to be late.
+
+        Args:
+            is_patient: ask also when the topic could not be reached a moment ago. Sinks other than Kafka do not wait
+                for it with every event.
         """
         generation: int | None = getattr(event.data, "generation", None)
         if generation is None:
             return False
-        camera = event.subject
+        newest = self._newest_of(event.subject, is_patient)
+        return newest is not None and newest > generation
+
+    def _newest_of(self, camera: str, is_patient: bool) -> int | None:
+        """Return the generation of a camera's newest claim, -1 without one; None where it is not known for now."""
         with self._lock:
             newest = self._newest.get(camera)
-        if newest is None:
+        if newest is not None or not self._may_read(is_patient):
+            return newest
+        with self._reading:
+            with self._lock:
+                newest = self._newest.get(camera)  # another sink's thread may have read it meanwhile
+            if newest is not None or not self._may_read(is_patient):
+                return newest
             try:
                 self._read({self._topic.partition_of(camera)})
             except BrokerUnavailableError as error:
-                _log.warning("not known whether an older event is late", camera=camera, reason=str(error))
-                return False
+                if time.monotonic() >= self._read_again_at:
+                    _log.warning("not known whether older events are late", camera=camera, reason=str(error))
+                self._read_again_at = time.monotonic() + _READ_AGAIN_SECONDS
+                return None
             with self._lock:
-                newest = self._newest.setdefault(camera, -1)
-        return newest > generation
+                return self._newest.setdefault(camera, -1)
 
-    def close(self) -> None:
-        """End the thread. The last states are sent by :meth:`ScoreStates.stop`."""
+    def _may_read(self, is_patient: bool) -> bool:
+        """Return whether a thread of a sink may wait for the topic now."""
+        return not self._stop.is_set() and (is_patient or time.monotonic() >= self._read_again_at)
+
+    def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """End the thread, within ``seconds``. The last states are sent by :meth:`ScoreStates.stop`.
+
+        A claim in flight is left to the thread that makes it.
+        """
+        deadline = Deadline(seconds)
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(_CLOSE_SECONDS)
-        self._topic.close()
+            self._thread.join(seconds)
+        self._topic.close(deadline.share(seconds))
 
     def _read(self, partitions: Collection[int]) -> Claims:
         """Read partitions to their ends, and follow them from there on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,9 +20,10 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
-from pipeline.live.judging import Judging, gate_settings, rules_of, site_rules
+from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
@@ -31,7 +33,7 @@ from pipeline.live.reporting import CameraReports, default_worker_id
 from pipeline.live.score_states import PARTITIONS, ScoreStates
 from pipeline.live.site_group import site_group
 from pipeline.live.supervision import ENDED, SilenceLimits
-from pipeline.live.worker import Worker
+from pipeline.live.worker import STOP_SECONDS, Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
@@ -55,12 +57,20 @@ _log = logs.get("service")
 _REPORTS_SECONDS = 1.0
 #: Limit for the end of the thread that asks for missing parts.
 _AWAITED_SECONDS = 1.0
-#: Limits within the stop of a group's worker, seconds: to leave the group, and for others to claim its cameras.
-_LEAVE_SECONDS, _CLAIMED_SECONDS = 4.0, 4.0
+#: Limit of a stop, with the relays' limit as it is by default. The process takes one or two seconds more to end.
+_STOP_SECONDS, _RELAY_SECONDS = 8.5, 2.0
+#: Limits within the stop of a group's worker, seconds: to leave the group, and until others have claimed its cameras.
+_LEAVE_SECONDS, _GROUP_SECONDS = 3.5, 5.0
 #: The last states of cameras may take so long.
 _STATES_SECONDS = 2.0
-#: Limit for the end of the thread of dead letters.
-_DEAD_LETTERS_SECONDS = 0.5
+#: Limits for the ends of the thread of dead letters, and of the one that follows claims.
+_DEAD_LETTERS_SECONDS, _OWNERSHIP_SECONDS = 0.5, 1.0
+#: Seconds that a stop keeps for what is published last, and for the threads that end after that.
+_LAST_SECONDS, _ENDS_SECONDS = 2.0, 1.2
+#: Least time for the worker to accept its last events, and for the last publications: others may have used it up.
+_LEAST_WORKER_SECONDS, _LEAST_LAST_SECONDS = 2.5, 0.5
+#: Relays and publishers end a little after their limit.
+_GRACE_SECONDS = 0.3
 
 
 def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
@@ -196,7 +206,9 @@ class Service:
                     self.metrics, name, str(sink), delivered if name == first else ignore, self._dead_letters.notify
                 ),
                 most_backoff_seconds=SINKS[name].most_backoff_seconds,
-                is_late=_never_late if self.ownership is None else self.ownership.is_late,
+                is_late=_never_late
+                if self.ownership is None
+                else partial(self.ownership.is_late, is_patient=name == "kafka"),
             )
             for name, sink in sinks.items()
         )
@@ -536,6 +548,30 @@ class Service:
 
     # -- cameras that come at run time ---------------------------------------------------------------------------
 
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        """Check that a camera of a group can be watched with these settings, and change nothing.
+
+        Raises:
+            ScorerUnavailable, MistwatchError: as :meth:`add_camera`.
+        """
+        site, rules = self._rules_with(name, settings)
+        open_source(name, settings.source, source_options(settings))
+        judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
+        found = self._find_served(rules)
+        for watch, model in found.items():
+            if isinstance(model, ServedModel):
+                self._check_model(model)
+                judging.clip_of(watch, model)
+        _require_one(found.values())
+
+    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[GroupSite, dict[Watch, Rules]]:
+        """Return the site with a camera, and the camera's rules. Raises MistwatchError: it does not fit the site."""
+        try:
+            site = self._group_site.with_camera(name, settings)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        return site, {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
+
     def add_camera(self, name: str, settings: CameraSettings, claim: Claim | None) -> bool:
         """Watch one more camera of a group; return whether all its detectors are there.
 
@@ -546,11 +582,7 @@ class Service:
         assert self.worker is not None, "prepare() comes first"
         self._others.discard(name)
         with self._changing:
-            try:
-                site = self._group_site.with_camera(name, settings)
-            except ValueError as error:
-                raise SettingsError(str(error)) from None
-            rules = {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
+            site, rules = self._rules_with(name, settings)
             for watch, rule in rules.items():
                 self._judging.adopt(watch, rule)
             self.site = site
@@ -584,7 +616,7 @@ class Service:
         lacking = [watch for watch in self._watches(name) if self._target_of(watch) not in self._served]
         for watch in lacking:
             with contextlib.suppress(ScorerUnavailable):
-                served_model(self.site.triton.address, self.site.model_of(watch.detector), part=name)
+                served_model(self.site.triton.endpoint, self.site.model_of(watch.detector), part=name)
                 return True
         return False
 
@@ -600,17 +632,11 @@ class Service:
             ClipMismatch, JudgingError: one cannot be used with the camera's settings.
         """
         assert self._scorer is not None
-        missing: list[ScorerUnavailable] = []
-        there = 0
-        for watch in watches:
+        found = self._find_served(watches)
+        for watch, model in found.items():
             target = self._target_of(watch)
-            try:
-                model = self._served.get(target) or served_model(
-                    self.site.triton.address, target.model, part=target.part
-                )
-            except ScorerUnavailable as error:
-                self._scoring.part_waiting(target, str(error))
-                missing.append(error)
+            if isinstance(model, ScorerUnavailable):
+                self._scoring.part_waiting(target, str(model))
                 continue
             self._check_model(model)
             self._judging.clip_of(watch, model)
@@ -618,10 +644,21 @@ class Service:
                 self._scorer.add_model(self._scored_model(target, model))
                 self._served[target] = model
                 self._scoring.part_there(target)
-            there += 1
-        if missing and not there:
-            raise missing[0]
-        return not missing
+        _require_one(found.values())
+        return all(isinstance(model, ServedModel) for model in found.values())
+
+    def _find_served(self, watches: Iterable[Watch]) -> dict[Watch, ServedModel | ScorerUnavailable]:
+        """Return the model or part of each watch, or why it is not there. Raises ClipMismatch."""
+        found: dict[Watch, ServedModel | ScorerUnavailable] = {}
+        for watch in watches:
+            target = self._target_of(watch)
+            try:
+                found[watch] = self._served.get(target) or served_model(
+                    self.site.triton.endpoint, target.model, part=target.part
+                )
+            except ScorerUnavailable as error:
+                found[watch] = error
+        return found
 
     @property
     def _group_site(self) -> GroupSite:
@@ -689,8 +726,8 @@ class Service:
             scorer_reconnects=self._scoring.reconnects,
         )
 
-    def close(self, *, relay_seconds: float = 2.0) -> int:
-        """Stop everything, within about 10 s at the default.
+    def close(self, *, relay_seconds: float = _RELAY_SECONDS) -> int:
+        """Stop everything, within about 10 s at the default, also when the broker is away or frozen.
 
         Args:
             relay_seconds: how long the relays may go on publishing the contents of the outbox.
@@ -699,37 +736,46 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        deadline = Deadline(_STOP_SECONDS + max(relay_seconds - _RELAY_SECONDS, 0.0))
         if self._group is not None and self._is_member:
             self._others.update(state.camera for state in self.board.states)
-            self._group.leave(leave_seconds=_LEAVE_SECONDS, claimed_seconds=_CLAIMED_SECONDS)
+            self._group.leave(leave_seconds=_LEAVE_SECONDS, seconds=_GROUP_SECONDS)
         if self.likeness is not None:
             self.likeness.stop()
         if self._awaited is not None:
             self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:
-            self.worker.stop(hand_over=self.ownership is not None)
+            seconds = deadline.share(STOP_SECONDS, keep=max(relay_seconds, _LAST_SECONDS))
+            self.worker.stop(hand_over=self.ownership is not None, seconds=max(seconds, _LEAST_WORKER_SECONDS))
         elif self._scorer is not None:
             self._scorer.close()
-        if self.decoders is not None:
-            self.decoders.close()
-        if self.likeness is not None:
-            self.likeness.close()
-        if self.places is not None:
-            self.places.close()
-        if self.reports is not None:
-            self.reports.close(_REPORTS_SECONDS)
-        if self.states is not None:
-            self.states.stop(_STATES_SECONDS)
-        self._relays.stop(relay_seconds)
-        if self.ownership is not None:  # the relays have asked it until now
-            self.ownership.close()
+        self._publish_last(deadline, relay_seconds)
+        ends = [] if self.ownership is None else [partial(self.ownership.close, _OWNERSHIP_SECONDS)]
+        # The relays have asked the ownership until now.
+        at_once([*ends, partial(self._dead_letters.stop, _DEAD_LETTERS_SECONDS)], _ENDS_SECONDS)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
-        self._dead_letters.stop(_DEAD_LETTERS_SECONDS)
         left = self._outbox_log.freeze(self.outbox, self._sinks)
         self.outbox.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
         return left
+
+    def _publish_last(self, deadline: Deadline, relay_seconds: float) -> None:
+        """Publish the last reports, states and events at the same time: at an absent broker each takes its limit."""
+        seconds = max(deadline.share(math.inf, keep=_ENDS_SECONDS + _GRACE_SECONDS), _LEAST_LAST_SECONDS)
+        ends: list[Callable[[], object]] = []
+        if self.decoders is not None:
+            ends.append(self.decoders.close)
+        if self.likeness is not None:
+            ends.append(self.likeness.close)
+        if self.places is not None:
+            ends.append(self.places.close)
+        if self.reports is not None:
+            ends.append(partial(self.reports.close, _REPORTS_SECONDS))
+        if self.states is not None:
+            ends.append(partial(self.states.stop, min(_STATES_SECONDS, seconds)))
+        ends.append(partial(self._relays.stop, min(relay_seconds, seconds)))
+        at_once(ends, seconds + _GRACE_SECONDS)
 
 
 class _ScoringLog(OutageLog):
@@ -770,6 +816,14 @@ class _ScoringLog(OutageLog):
             version=served.version,
             threshold=served.threshold,
         )
+
+
+def _require_one(found: Iterable[ServedModel | ScorerUnavailable]) -> None:
+    """Raise the first ScorerUnavailable unless a model is there, or none is asked for."""
+    models = list(found)
+    missing = [each for each in models if isinstance(each, ScorerUnavailable)]
+    if missing and len(missing) == len(models):
+        raise missing[0]
 
 
 def _never_late(_event: Event) -> bool:

@@ -91,10 +91,13 @@ class TamperReporter:
     It knows what is open, so that it can end it after the camera's thread has ended.
     """
 
-    def __init__(self, *, site: str, run: str, replay: bool, pictures: PictureStore | None) -> None:
+    def __init__(
+        self, *, site: str, run: str, replay: bool, pictures: PictureStore | None, generation: int | None = None
+    ) -> None:
         """Take the arguments of :class:`pipeline.alerts.assembler.AlertAssembler` of these names."""
         self._site, self._run, self._replay = site, run, replay
         self._pictures = pictures
+        self._generation = generation
         self._open: dict[TamperKind, TamperTransition] = {}
 
     def close(self) -> list[TamperEvent]:
@@ -122,7 +125,14 @@ class TamperReporter:
         else:
             _log.info("the tampering is over", **about, reason=transition.end_reason)
         evidence = self._evidence(seen)
-        return tamper_event(transition, site=self._site, run=self._run, replay=self._replay, evidence=evidence)
+        return tamper_event(
+            transition,
+            site=self._site,
+            run=self._run,
+            replay=self._replay,
+            evidence=evidence,
+            generation=self._generation,
+        )
 
     def _evidence(self, seen: TamperSeen) -> list[str]:
         transition = seen.transition

@@ -34,7 +34,7 @@ class Tenancy:
         partition: of its newest message.
         running: the message with which it is watched; None: it is not.
         refused: offset of a message that cannot be used.
-        retry_at: it is not added before this moment.
+        retry_at: it is neither added nor changed before this moment.
         lost_at: since when its partition has been another worker's.
         fenced: another worker has claimed it.
         complete_at: when to look for the detectors that it lacks; None: it lacks none.
@@ -75,7 +75,7 @@ class Tenancy:
         if record is None:
             return Action.REMOVE
         if record.value != self.running and record.offset != self.refused:
-            return Action.CHANGE
+            return Action.CHANGE if now >= self.retry_at else Action.WAIT
         return Action.COMPLETE if self.complete_at is not None and now >= self.complete_at else Action.WAIT
 
     @property

@@ -49,6 +49,8 @@ _HOLDING_SECONDS, _LATE_SECONDS = 0.005, 0.05
 _STOP_CAMERAS_SECONDS = 2.5
 _STOP_SCORER_SECONDS = 1.5
 _STOP_OPERATORS_SECONDS = 1.0
+#: All of them together: the operators have their limit twice, and the scorer a second beyond its own.
+STOP_SECONDS = _STOP_CAMERAS_SECONDS + _STOP_SCORER_SECONDS + 1.0 + 2 * _STOP_OPERATORS_SECONDS
 #: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
 _WAITING_RESULTS = 32
 #: How often the cameras are looked at for stalls, seconds.
@@ -233,15 +235,17 @@ class Worker:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
         return self._all_done.wait(timeout)
 
-    def stop(self, *, hand_over: bool = False) -> None:
-        """End every source, let what is in flight be answered, close every alert: within about 7 s.
+    def stop(self, *, hand_over: bool = False, seconds: float = STOP_SECONDS) -> None:
+        """End every source, let what is in flight be answered, close every alert: within about ``seconds``.
 
         Clips not yet scored are dropped and counted with the reason ``shutdown``. Every event accepted is in the
         outbox when this returns.
 
         Args:
             hand_over: leave alerts open: other workers continue the cameras.
+            seconds: below :data:`STOP_SECONDS`, every step has less time in proportion.
         """
+        share = min(seconds / STOP_SECONDS, 1.0)
         with self._done:
             cameras = list(self._cameras.values())
         for camera in cameras:
@@ -249,18 +253,18 @@ class Worker:
         self._stop.set()
         for camera in cameras:
             camera.stop.set()
-        deadline = time.monotonic() + _STOP_CAMERAS_SECONDS
+        deadline = time.monotonic() + share * _STOP_CAMERAS_SECONDS
         for camera in cameras:
             camera.join(max(0.0, deadline - time.monotonic()))
         for camera in cameras:
             # A camera that hangs in a read is left to its daemon thread; its segment is closed on its behalf.
             with contextlib.suppress(queue.Full):  # the operators hang, which is logged below
                 camera.close_segments(EndReason.SHUTDOWN, max(0.0, deadline - time.monotonic()))
-        self._scorer.close(_STOP_SCORER_SECONDS)
+        self._scorer.close(share * _STOP_SCORER_SECONDS)
         with contextlib.suppress(queue.Full):
-            self._results.put(None, timeout=_STOP_OPERATORS_SECONDS)
+            self._results.put(None, timeout=share * _STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
-            self._operators.join(_STOP_OPERATORS_SECONDS)
+            self._operators.join(share * _STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
             _log.error("the operators did not finish in time; open alerts end when the worker starts again")
         for camera in cameras:
@@ -275,7 +279,7 @@ class Worker:
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
             camera.generation = None if claim is None else claim.generation
             if plan.tamper:
-                camera.tamper_reporter = self._tamper_reporter(live=camera.source.live)
+                camera.tamper_reporter = self._tamper_reporter(camera)
             watches = [Watch(plan.camera, detector.name) for detector in plan.detectors]
             self._listeners.notify(lambda one: one.camera_added(plan.camera, watches, live=camera.source.live))
             try:
@@ -299,9 +303,15 @@ class Worker:
             self._places.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
-    def _tamper_reporter(self, *, live: bool) -> TamperReporter:
-        run = "" if live else self._run
-        return TamperReporter(site=self._site, run=run, replay=not live, pictures=self._pictures)
+    def _tamper_reporter(self, camera: Camera) -> TamperReporter:
+        live = camera.source.live
+        return TamperReporter(
+            site=self._site,
+            run="" if live else self._run,
+            replay=not live,
+            pictures=self._pictures,
+            generation=camera.generation,
+        )
 
     def _watcher(self, camera: Camera, plan: DetectorPlan, claim: Claim | None) -> Watcher:
         watch = Watch(camera.name, plan.name)
@@ -495,7 +505,11 @@ class Worker:
         watcher.drift.close()
         if watcher.enricher is not None:
             events = watcher.enricher.finish(events, at_once=at_once or is_handed_over)
-        self._accept(watcher, events, enriched=True)
+        try:
+            self._accept(watcher, events, enriched=True)
+        finally:
+            if is_handed_over:
+                self._waiting.discard(watcher)  # an answer that comes later is not this worker's to report
         if is_handed_over and watcher.states is not None:
             watcher.states.put(watcher.enricher)
 
@@ -523,17 +537,28 @@ class Worker:
 
     def _take_tampered(self, item: Tampered) -> None:
         assert item.camera.tamper_reporter is not None, "the camera is watched for tampering"
-        self._accept_tampered([item.camera.tamper_reporter.report(item.seen)])
+        self._accept_tampered(item.camera, [item.camera.tamper_reporter.report(item.seen)])
 
     def _close_tampered(self, camera: Camera) -> None:
-        """End what is open of a camera's tampering: nothing more comes."""
-        if camera.tamper_reporter is not None:
-            self._accept_tampered(camera.tamper_reporter.close())
+        """End what is open of a camera's tampering: nothing more comes.
 
-    def _accept_tampered(self, events: list[TamperEvent]) -> None:
+        Where the camera is handed over nothing has ended; the next worker learns the camera's picture anew.
+        """
+        if camera.tamper_reporter is not None and not camera.is_handed_over:
+            self._accept_tampered(camera, camera.tamper_reporter.close())
+
+    def _accept_tampered(self, camera: Camera, events: list[TamperEvent]) -> None:
         for event in events:
-            self._commit(event)
-            self._listeners.notify(partial(_notify_tampered, event))
+            if self._has_lost(camera):
+                return  # it is left to the worker that has the camera now
+            if self._commit(event):
+                self._listeners.notify(partial(_notify_tampered, event))
+
+    def _has_lost(self, camera: Camera) -> bool:
+        """Return whether another worker is known to have claimed the camera."""
+        if self._states is None or camera.generation is None:
+            return False
+        return self._states.is_lost(camera.name, camera.generation)
 
     def _turn_to(self, watcher: Watcher, served: ServedModel) -> None:
         """Judge the scores of another model, or another version, which has its own threshold."""
@@ -565,6 +590,8 @@ class Worker:
                 return
             if self._commit(event):
                 self._report_accepted(watcher.watch, event)
+            elif isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
+                watcher.assembler.refuse(event.data.alert_id)  # its outbox leaves out the rest; the state says so
         if watcher.states is not None:
             watcher.states.after(enricher, changed=bool(alerts))
 

@@ -75,6 +75,8 @@ def tls_trouble(address: str, words: str) -> str | None:
     """
     host, _, port = address.rpartition(":")
     words = words.lower()
+    if "channel closed" in words:  # by this process, which replaces a connection that has died
+        return None
     if not port.isdecimal():
         return None
     where = (host.strip("[]"), int(port))

@@ -180,12 +180,21 @@ class CompactedTopic:
                 newest[record.key] = record
         return {key: record for key, record in newest.items() if record.value is not None}
 
-    def close(self) -> None:
-        """Close the connection of :meth:`send_now`. The topic can be used again."""
-        with self._sending:
+    def close(self, timeout: float | None = None) -> None:
+        """Close the connection of :meth:`send_now`. The topic can be used again.
+
+        Args:
+            timeout: seconds to wait for a call that still uses it, for example at a frozen broker. The connection is
+                then left to that call. None: however long it takes.
+        """
+        if not self._sending.acquire(timeout=-1 if timeout is None else timeout):
+            return
+        try:
             producer, self._producer = self._producer, None
             if producer is not None:
                 close_producer(producer)
+        finally:
+            self._sending.release()
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -61,6 +61,7 @@ class WebhookSink:
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._keys = _signing_keys(settings.secret_file)
         self._exchanger = Exchanger(self._address, settings.timeout_seconds)
+        self._failures: dict[str, int] = {}  # of the connection, by the id of each event that was given last
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[None]:
@@ -75,19 +76,25 @@ class WebhookSink:
             self._exchanger.close()
 
     def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
-        """See :class:`pipeline.sinks.base.Sink`. After a failed connection the rest is not tried."""
-        answers: list[Delivery] = []
+        """See :class:`pipeline.sinks.base.Sink`. After a failed connection the rest is not tried.
+
+        An event at which the connection has failed comes after the others next time: a receiver that hangs at one
+        document still gets those of the other cameras.
+        """
+        self._failures = {event.id: self._failures.get(event.id, 0) for event in events}
+        answers: dict[str, Delivery] = {}
         failure: str | None = None
-        for event in events:
+        for event in sorted(events, key=lambda one: self._failures[one.id]):
             if failure is not None:
-                answers.append(Delivery(Verdict.RETRY, failure))
+                answers[event.id] = Delivery(Verdict.RETRY, failure)
                 continue
             try:
-                answers.append(_meaning(self._post(event, keep_waiting)))
+                answers[event.id] = _meaning(self._post(event, keep_waiting))
             except (OSError, http.client.HTTPException, ExchangeTimeout) as error:
                 failure = _reason(error)
-                answers.append(Delivery(Verdict.RETRY, failure))
-        return answers
+                self._failures[event.id] += 1
+                answers[event.id] = Delivery(Verdict.RETRY, failure)
+        return [answers[event.id] for event in events]
 
     def _post(self, event: Event, keep_waiting: KeepWaiting) -> Answer:
         body, now = event.to_json(), str(int(time.time()))

@@ -237,6 +237,31 @@ def test_an_alert_that_never_continues_can_be_ended(way: str) -> None:
     assert not chain.is_continuing
 
 
+@pytest.mark.parametrize("scores", [[0.9, 0.9, 0.9], [0.9, 0.9, 0.1]], ids=["open", "cooling down"])
+def test_an_abandoned_state_leaves_no_cooldown_on_the_clock_of_the_former_connection(scores: list[float]) -> None:
+    chain = ScoreChain("cam", CHAIN)
+    for index, score in enumerate(scores):
+        push(chain, score, "s0", index, index, 259_200.0)  # a camera that has been connected for three days
+    continued = ScoreChain.restored("cam", CHAIN, through_json(chain.snapshot()))
+    continued.abandon()
+    begun = push(continued, 0.9, "s1", 0, 200, 0.0)
+    assert [(each.state, each.segment) for each in begun] == [(AlertState.BEGIN, "s1")]
+
+
+def test_a_cooldown_is_left_until_it_is_past() -> None:
+    chain = ScoreChain("cam", CHAIN)
+    for index, score in enumerate([0.9, 0.9, 0.1]):
+        push(chain, score, "s0", index, index, 100.0)  # ends at 101.5 s; the cooldown lasts 5 s
+    left = []
+    for index in range(3, 16):
+        push(chain, 0.1, "s0", index, index, 100.0)
+        state = chain.snapshot()
+        assert state is not None
+        left.append((state.newest.start, state.cool_until))
+    assert left == [(start, 106.5 if start < 106.5 else None) for start, _ in left]
+    assert left[-1] == (107.5, None)
+
+
 def test_scores_that_wait_are_let_go_without_an_end() -> None:
     chain = ScoreChain("cam", CHAIN)
     push(chain, 0.9, "s0", 0, 0, 0.0)

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from in_process import called
 
-from pipeline.settings import CameraSettings, SettingsError, camera_from_document, load_group_site
+from pipeline.settings import (
+    CameraSettings,
+    GroupSite,
+    SettingsError,
+    camera_from_document,
+    load_either_site,
+    load_group_site,
+)
 
 GATE = CameraSettings(source="rtsp://192.0.2.7/a")
 
@@ -70,6 +77,22 @@ def test_the_configuration_of_a_group_is_checked(tmp_path: Path) -> None:
     assert status == 0
     assert "good. Site north: cameras from mistwatch.control, Triton at" in output
     assert called("config", "check", file)[0] == 2
+
+
+def test_the_states_of_a_group_are_asked_for_with_its_configuration(tmp_path: Path) -> None:
+    file = write(tmp_path, "site: north\nkafka: {bootstrap: '127.0.0.1:1'}\n")
+    status, _, problem = called("status", "--config", file)
+    assert status == 1
+    assert "127.0.0.1:1" in problem
+    assert "is the broker running there?" in problem
+
+
+def test_a_site_or_a_group_by_its_cameras(tmp_path: Path) -> None:
+    assert isinstance(load_either_site(write(tmp_path, "site: north\n")), GroupSite)
+    site = load_either_site(write(tmp_path, "cameras: {gate: {source: rtsp://h/x}}\n"))
+    assert not isinstance(site, GroupSite)
+    with pytest.raises(SettingsError, match="unknown key"):
+        load_either_site(write(tmp_path, "cameras: {gate: {source: rtsp://h/x, lens: 4}}\n"))
 
 
 def test_a_group_needs_a_name_that_kafka_can_use(tmp_path: Path) -> None:

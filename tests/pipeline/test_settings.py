@@ -146,6 +146,7 @@ def test_what_the_file_names_stands_beside_it(tmp_path: Path) -> None:
         ("cameras: [a, b]\n", "cameras: "),
         ("- a\n- b\n", "expected a mapping"),
         ("a: b: c\n", "line 1: not valid YAML"),
+        ("cameras: {gate: {source: a, start_time: 2024-13-45}}\n", "line 1: not valid YAML: a date or a number that"),
         ("", "expected a mapping"),
     ],
 )

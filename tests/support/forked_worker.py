@@ -196,13 +196,19 @@ class Forged:
 
 def drain(forge: Forge, bench: Bench, *, patience: int = 20) -> None:
     """Run workers over the site's outbox, with cameras that raise nothing, until it is empty; at most ``patience``."""
-    quiet = replace(bench, cameras=dict.fromkeys(bench.cameras, "blink://?bright=0&dark=1"))
+    try:
+        _drain(forge, replace(bench, cameras=dict.fromkeys(bench.cameras, "blink://?bright=0&dark=1")), patience)
+    finally:
+        replace(bench)  # writes the configuration again: both have one file
+
+
+def _drain(forge: Forge, quiet: Bench, patience: int) -> None:
     for _ in range(patience):
         with forge.start(quiet) as worker:
             worker.wait_until_ready()
             time.sleep(1.0)
             worker.terminate()
-        assert worker.status == 0, bench.log.read_text()[-3000:]
-        if not ids_in_outbox(bench.outbox):
+        assert worker.status == 0, quiet.log.read_text()[-3000:]
+        if not ids_in_outbox(quiet.outbox):
             return
-    raise AssertionError(f"{len(ids_in_outbox(bench.outbox))} events are still in the outbox")
+    raise AssertionError(f"{len(ids_in_outbox(quiet.outbox))} events are still in the outbox")

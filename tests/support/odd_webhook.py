@@ -26,6 +26,7 @@ class OddWebhook:
     Attributes:
         received: headers and content of every acknowledged request, in order.
         script: the answers to the next requests; without one a request is answered 204.
+        hang_at: says at which documents the server keeps the connection and never answers; None: at none.
         requests: number of requests so far.
         connections: number of connections so far.
     """
@@ -34,6 +35,7 @@ class OddWebhook:
         self.port = free_port()
         self.received: list[tuple[dict[str, str], bytes]] = []
         self.script: list[Scripted] = []
+        self.hang_at: Callable[[dict[str, Any]], bool] | None = None
         self.requests = 0
         self.connections = 0
         self._context = context
@@ -99,6 +101,11 @@ class OddWebhook:
         self.requests += 1
         self._answering.wait(60)
         if self._server is None:
+            return
+        if self.hang_at is not None and self.hang_at(json.loads(body)):
+            handler.close_connection = True
+            handler.request.settimeout(60)
+            handler.rfile.read(1)  # until the client gives up
             return
         answer: Scripted = self.script.pop(0) if self.script else (204, {})
         if callable(answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,3 +79,30 @@ def test_until_a_clip_comes_the_state_is_passed_on_as_it_was() -> None:
     assert waiting.snapshot() == STATE
     assert waiting.open_alert == alert_id("test", "", "gate", "old", 100.0)
     assert waiting.let_go() == []
+
+
+def test_an_alert_whose_begin_was_refused_is_continued_without_a_word() -> None:
+    refused = replace(STATE, refused=True)
+    assert assembler(state=refused).abandon() == []
+    continued = assembler(state=refused)
+    assert continued.snapshot() == refused
+    times = CLIP.clip("gate", "m", "1").times
+    assert continued.gated(Gated(GatedClip("gate", "new", 0, 0.0, 1.0, times))) == []
+    state = continued.snapshot()
+    assert state is not None
+    assert state.refused, "the next worker says nothing of it either"
+    assert continued.gated(Gated(GatedClip("gate", "new", 1, 1.0, 9.0, times))) == []  # it has now lasted its 5 s
+    assert continued.open_alert is None
+    state = continued.snapshot()
+    assert state is not None
+    assert not state.refused
+
+
+def test_a_refusal_belongs_to_its_alert() -> None:
+    continued = assembler()
+    continued.refuse(alert_id("test", "", "gate", "older", 50.0))
+    times = CLIP.clip("gate", "m", "1").times
+    continued.gated(Gated(GatedClip("gate", "new", 0, 0.0, 1.0, times)))
+    state = continued.snapshot()
+    assert state is not None
+    assert not state.refused

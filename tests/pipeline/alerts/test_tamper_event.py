@@ -63,6 +63,19 @@ def test_the_document_of_a_begin_field_by_field() -> None:
     }
 
 
+def test_a_shared_camera_has_a_generation_and_the_id_of_before() -> None:
+    plain = tamper_event(transition(), site="yard", run="")
+    shared = tamper_event(transition(), site="yard", run="", generation=7)
+    late = shared.marked_late()
+    assert plain.id == shared.id == late.id
+    assert not {"generation", "late"} & json.loads(plain.to_json())["data"].keys()
+    assert json.loads(shared.to_json())["data"].items() >= {"generation": 7}.items()
+    assert "late" not in json.loads(shared.to_json())["data"]
+    assert json.loads(late.to_json())["data"].items() >= {"generation": 7, "late": True}.items()
+    jsonschema.validate(json.loads(late.to_json()), json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert read_event(late.to_json()) == late
+
+
 def test_the_committed_schema_is_that_of_the_code() -> None:
     assert SCHEMA.read_text(encoding="utf-8") == tamper_schema_text()
 

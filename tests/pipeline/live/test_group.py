@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -30,13 +31,14 @@ class Member:
     def __init__(self, on_share: Callable[[Share], None]) -> None:
         self.give = on_share
         self.left = False
+        self.is_cut_off = False
 
     def start(self) -> None:
         pass
 
     def leave(self, timeout: float) -> bool:
-        self.left = True
-        return True
+        self.left = not self.is_cut_off
+        return self.left
 
 
 class ClaimsTopic:
@@ -66,6 +68,8 @@ class Worker(GroupListener):
         self.did: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
         self.lacks_a_part = False
+        self.held: str | None = None  # the answer to a claim of this camera waits
+        self.claimed, self.let_go = threading.Event(), threading.Event()
         self.counts: dict[str, int] = {}
         self.watched = 0
         self.changed = threading.Condition()
@@ -83,7 +87,11 @@ class Worker(GroupListener):
         self.group.start(self)
 
     def claim_all(self, cameras: Sequence[str]) -> list[Claim]:
-        return [self.topic.claim(self, camera) for camera in cameras]
+        claims = [self.topic.claim(self, camera) for camera in cameras]
+        if self.held in cameras:
+            self.claimed.set()
+            assert self.let_go.wait(PATIENCE_SECONDS)
+        return claims
 
     def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
         self._note("release" if detectors is None else "remove claim", camera)
@@ -94,6 +102,10 @@ class Worker(GroupListener):
         self.cameras[name] = settings
         self._note("add", name)
         return not self.lacks_a_part
+
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
@@ -156,7 +168,7 @@ def worker(topic: ClaimsTopic) -> Iterator[Callable[..., Worker]]:
 
     yield start
     for each in started:
-        each.group.leave(leave_seconds=1, claimed_seconds=0)
+        each.group.leave(leave_seconds=1, seconds=1)
 
 
 CAMERAS = {"a": (0, SOURCE % 1), "b": (1, SOURCE % 2), "c": (1, SOURCE % 3)}
@@ -181,6 +193,61 @@ def test_a_changed_message_restarts_that_camera_alone(worker: Any) -> None:
     one.member.give(share(0, 1, **{**CAMERAS, "b": (1, SOURCE % 9)}))
     one.wait_for(lambda: one.did[before:] == [("remove", "b"), ("release", "b"), ("add", "b")])
     assert one.cameras["b"].source == "rtsp://192.0.2.7/9"
+
+
+def changed(offset: int) -> Share:
+    """A share of camera a alone, with a changed message."""
+    return Share(frozenset({0}), frozenset({0}), {"a": ControlRecord("a", SOURCE % 9, 0, offset)})
+
+
+def test_a_change_that_the_models_refuse_leaves_the_camera_as_it_is(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal = UsageError("camera a: detector typo is not among the site's")
+    with capture_logs() as logged:
+        one.member.give(changed(9))
+        one.wait_for(lambda: one.counts.get("refused") == 1)
+    (line,) = [line for line in logged if line["log_level"] == "error"]
+    assert line["event"] == "a control message cannot be used; the camera goes on with its old settings"
+    assert one.cameras["a"].source == "rtsp://192.0.2.7/1"
+    assert one.did == [("add", "a"), ("refused", "")]
+
+
+def test_a_change_waits_for_a_scorer_that_is_away_and_the_camera_goes_on(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal = ScorerUnavailable(Trouble.UNREACHABLE, "Triton 127.0.0.1:1: connection refused")
+    with capture_logs() as logged:
+        one.member.give(changed(9))
+        waits = "a camera goes on with its old settings for now"
+        until_logged(logged, waits)
+        assert one.cameras["a"].source == "rtsp://192.0.2.7/1"
+        one.refusal = None
+        one.wait_for(lambda: "a" in one.cameras and one.cameras["a"].source == "rtsp://192.0.2.7/9")
+    assert one.did == [("add", "a"), ("remove", "a"), ("release", "a"), ("add", "a")]
+
+
+def until_logged(logged: Sequence[Any], line: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while all(each["event"] != line for each in logged):
+        assert time.monotonic() < deadline, f"not logged: {line}"
+        time.sleep(0.02)
+
+
+def test_a_part_that_cannot_be_used_leaves_the_camera_as_it_is(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "COMPLETE_SECONDS", 0.2)
+    one = worker()
+    one.lacks_a_part = True
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal, one.lacks_a_part = UsageError("camera a: other clips"), False
+    with capture_logs() as logged:
+        until_logged(logged, "a detector that a camera lacked cannot be used; trying again")
+    assert one.did == [("add", "a")]
+    one.refusal = None
+    one.wait_for(lambda: one.did.count(("add", "a")) == 2)
 
 
 def test_cameras_go_on_until_another_worker_claims_them_and_no_camera_is_dark(worker: Any, topic: ClaimsTopic) -> None:
@@ -210,7 +277,7 @@ def test_one_that_leaves_waits_until_its_cameras_are_claimed(worker: Any) -> Non
     one, two = worker(), worker()
     one.member.give(share(0, 1, view=view, **CAMERAS))
     one.wait_for(lambda: len(one.cameras) == 3)
-    leaving = threading.Thread(target=lambda: one.group.leave(leave_seconds=5, claimed_seconds=PATIENCE_SECONDS))
+    leaving = threading.Thread(target=lambda: one.group.leave(leave_seconds=5, seconds=PATIENCE_SECONDS))
     leaving.start()
     two.member.give(share(0, 1, view=view, **CAMERAS))
     two.wait_for(lambda: len(two.cameras) == 3)
@@ -225,8 +292,32 @@ def test_the_last_worker_leaves_at_once_and_keeps_its_cameras_for_its_stop(worke
     one = worker()
     one.member.give(share(0, 1, view=GroupView(2, {"one": "1"}, 4), **CAMERAS))
     one.wait_for(lambda: len(one.cameras) == 3)
-    one.group.leave(leave_seconds=1, claimed_seconds=PATIENCE_SECONDS)
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
     assert len(one.cameras) == 3
+
+
+def test_one_that_cannot_leave_does_not_wait_for_claims(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, 1, view=GroupView(2, {"one": "1", "two": "1"}, 8), **CAMERAS))
+    one.wait_for(lambda: len(one.cameras) == 3)
+    one.member.is_cut_off = True
+    began = time.monotonic()
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    assert len(one.cameras) == 3, "they are the worker's to hand over"
+
+
+def test_a_claim_that_hangs_is_not_waited_for_and_brings_no_camera_after_the_stop(worker: Any) -> None:
+    one = worker()
+    one.held = "a"
+    one.member.give(share(0, **CAMERAS))
+    assert one.claimed.wait(PATIENCE_SECONDS)
+    began = time.monotonic()
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    one.let_go.set()
+    with pytest.raises(AssertionError):
+        short_wait(one, lambda: bool(one.cameras))
 
 
 def test_a_camera_that_a_zombie_has_claimed_is_claimed_again(
@@ -243,6 +334,26 @@ def test_a_camera_that_a_zombie_has_claimed_is_claimed_again(
     assert topic.owners["a"] is owner
     assert owner.counts["fenced"] == 1
     assert any("another worker has claimed a camera of this one" in line["event"] for line in logged)
+
+
+def test_a_fence_counts_while_the_claim_is_answered_and_another_camera_changes(
+    worker: Any, topic: ClaimsTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "RECLAIM_SECONDS", 0.3)
+    owner, zombie = worker(), worker()
+    owner.member.give(share(1, **CAMERAS))
+    owner.wait_for(lambda: owner.cameras.keys() == {"b", "c"})
+    owner.held = "a"
+    owner.member.give(share(0, 1, **CAMERAS))
+    assert owner.claimed.wait(PATIENCE_SECONDS)
+    owner.member.give(share(0, 1, **{**CAMERAS, "b": (1, SOURCE % 9)}))
+    owner.wait_for(lambda: owner.did.count(("add", "b")) == 2)
+    topic.claim(zombie, "a")
+    owner.held = None
+    owner.let_go.set()
+    owner.wait_for(lambda: ("hand over", "a") in owner.did)
+    owner.wait_for(lambda: owner.did.count(("add", "a")) == 2)
+    assert topic.owners["a"] is owner
 
 
 def test_a_message_that_is_not_a_camera_is_said_once_counted_and_skipped(worker: Any) -> None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+<<<<<<< HEAD
+import os
+import signal
+import threading
+=======
+import socket
+>>>>>>> mendb
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +27,7 @@ from brokers import (  # noqa: F401  # fixtures
 from hypothesis import given
 from hypothesis import strategies as st
 from ports import free_port
+from structlog.testing import capture_logs
 
 from operators.chain_state import ChainState, ClipState
 from pipeline.alerts.assembler import AssemblerState
@@ -179,6 +188,48 @@ def test_without_the_topic_no_camera_is_claimed() -> None:
         ownership.claim("gate")
     assert ownership.generation_of("gate") is None
     ownership.close()
+
+
+<<<<<<< HEAD
+@pytest.mark.alone
+def test_a_claim_at_a_frozen_broker_does_not_hold_up_the_close(noida_db: Any) -> None:  # noqa: F811
+    states = ScoreStates(CompactedTopic(Broker(noida_db.bootstrap), "scores", partitions=3), site="test")
+    ownership = Ownership(states, worker="one", on_fenced=lambda _camera, _generation: None)
+    ownership.start()
+    ownership.claim("gate")
+    os.kill(noida_db.pid, signal.SIGSTOP)
+    try:
+        claim = threading.Thread(target=_claim_in_vain, args=(ownership,))
+        claim.start()
+        until(states.topic._sending.locked, "the claim is in flight")
+        began = time.monotonic()
+        ownership.close(1.0)
+        took = time.monotonic() - began
+    finally:
+        os.kill(noida_db.pid, signal.SIGCONT)
+    assert took < 5.0, "the claim itself waits for 10 s"
+    claim.join(SECONDS)
+    states.stop(5.0)
+    states.topic.close()
+
+
+def _claim_in_vain(ownership: Ownership) -> None:
+    with contextlib.suppress(BrokerUnavailableError):
+        ownership.claim("yard")
+=======
+def test_events_of_unclaimed_cameras_do_not_each_wait_for_a_frozen_broker(make_event: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and answers nothing
+        topic = CompactedTopic(Broker(f"127.0.0.1:{frozen.getsockname()[1]}"), "scores", partitions=1)
+        ownership = Ownership(ScoreStates(topic, site="test"), worker="me", on_fenced=lambda *_: None)
+        with capture_logs() as logged:
+            assert not ownership.is_late(of_generation(make_event("camera-0", 0), 1), is_patient=False)
+            began = time.monotonic()
+            for number in range(1, 20):
+                assert not ownership.is_late(of_generation(make_event(f"camera-{number}", 0), 1), is_patient=False)
+            assert time.monotonic() - began < 2, "nothing is asked again so soon"
+        assert [one["log_level"] for one in logged] == ["warning"]
+        ownership.close()
+>>>>>>> mendb
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -21,9 +23,14 @@ from triton_of_brightness import Server
 
 from operators.tamper.kinds import ALL_KINDS, Moment, TamperKind, TamperTransition
 from pipeline.alerts.evidence import EvidenceStore
+from pipeline.alerts.reading import Event
+from pipeline.alerts.tamper import TamperEvent
+from pipeline.live.camera import Tampered
+from pipeline.live.listener import WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.service import Service
 from pipeline.live.tamper import TamperReporter, TamperSeen, TamperWatch, look_of
+from pipeline.live.worker import Worker
 from pipeline.runs.folder import ALERTS_FILE
 from pipeline.settings import Site, load_site
 from pipeline.sinks import SINKS, SinkKind
@@ -80,6 +87,85 @@ def test_what_is_open_ends_when_the_camera_is_not_watched_any_more() -> None:
     assert begin.data.tamper_id == end.data.tamper_id
     assert end.data.end_reason == "closed"
     assert reporter.close() == []
+
+
+class Kept:
+    """Keeps events, or refuses them as a full outbox does."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.is_full = False
+
+    def accept(self, event: Event) -> bool | None:
+        if self.is_full:
+            return None
+        self.events.append(event)
+        return True
+
+
+class Heard(WorkerListener):
+    """Keeps the tamperings that a worker reports."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def tampered(self, event: TamperEvent) -> None:
+        self.events.append(event)
+
+
+class SharedCamera:
+    """A camera of a group, at its tampering, and a worker without threads that has it."""
+
+    def __init__(self) -> None:
+        self.kept, self.heard, self.is_lost = Kept(), Heard(), False
+        states: Any = SimpleNamespace(is_lost=lambda camera, generation: self.is_lost)
+        nothing: Any = None
+        self.worker = Worker(
+            [],
+            site="yard",
+            run="r",
+            scorer=nothing,
+            queue_clips=1,
+            outbox=self.kept,
+            notify=lambda: None,
+            pictures=None,
+            listeners=[self.heard],
+            states=states,
+        )
+        live: Any = SimpleNamespace(live=True)
+        self.camera: Any = SimpleNamespace(name="gate", source=live, generation=7, is_handed_over=False)
+        self.camera.tamper_reporter = self.worker._tamper_reporter(self.camera)
+
+    def cover(self) -> None:
+        transition = TamperTransition("gate", TamperKind.COVERED, Moment("a", 1.0), Moment("a", 11.0), 1.0, 0.6)
+        self.worker._take_tampered(Tampered(self.camera, TamperSeen(transition, None)))
+
+
+def test_a_camera_that_is_handed_over_does_not_end_its_tampering() -> None:
+    shared = SharedCamera()
+    shared.cover()
+    shared.camera.is_handed_over = True
+    shared.worker._close_tampered(shared.camera)
+    (begin,) = shared.kept.events
+    assert isinstance(begin, TamperEvent)
+    assert (begin.data.state, begin.data.generation) == ("begin", 7)
+    shared.camera.is_handed_over = False
+    shared.worker._close_tampered(shared.camera)
+    assert [one.data.state for one in shared.heard.events if isinstance(one, TamperEvent)] == ["begin", "end"]
+
+
+def test_a_tampering_that_is_refused_is_not_reported() -> None:
+    shared = SharedCamera()
+    shared.kept.is_full = True
+    shared.cover()
+    assert shared.heard.events == []
+
+
+def test_a_tampering_of_a_camera_that_another_worker_has_is_left_to_it() -> None:
+    shared = SharedCamera()
+    shared.is_lost = True
+    shared.cover()
+    assert (shared.kept.events, shared.heard.events) == ([], [])
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuvj422p", "yuv444p", "nv12", "gray", "rgb24", "yuv420p10le"])

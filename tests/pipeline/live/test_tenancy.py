@@ -26,6 +26,7 @@ LOST = Share(frozenset({4}), frozenset({4}))
         ({}, REMOVED, Action.WAIT),
         ({"running": b"new"}, OWNED, Action.WAIT),
         ({"running": b"old"}, OWNED, Action.CHANGE),
+        ({"running": b"old", "retry_at": 101.0}, OWNED, Action.WAIT),
         ({"running": b"old", "refused": 7}, OWNED, Action.WAIT),
         ({"running": b"old"}, UNREAD, Action.WAIT),
         ({"running": b"old"}, REMOVED, Action.REMOVE),

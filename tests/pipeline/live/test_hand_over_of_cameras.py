@@ -1,0 +1,164 @@
+"""Cameras that a worker hands over while something of them is still to come, without servers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from grey_cameras import GreyCamera
+from shared_camera import CLIP, SERVED, SETTINGS, Stub
+
+from pipeline.alerts.enrich import Outcome
+from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.recent_features import Moment
+from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.ownership import Claim
+from pipeline.live.score_states import ScoreRecord
+from pipeline.live.worker import Worker
+
+BRIGHT = 230
+#: Far more than a busy machine needs.
+SECONDS = 60.0
+
+
+class Kept:
+    """An outbox in memory."""
+
+    def __init__(self) -> None:
+        self.events: list[AlertEvent] = []
+        self.refused: list[AlertEvent] = []
+        self.is_full = False
+        self._changed = threading.Condition()
+
+    def accept(self, event: AlertEvent) -> bool | None:
+        with self._changed:
+            (self.refused if self.is_full else self.events).append(event)
+            self._changed.notify_all()
+        return None if self.is_full else True
+
+    def of(self, camera: str) -> list[AlertEvent]:
+        return [event for event in list(self.events) if event.data.camera == camera]
+
+    def wait_for(self, right: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(right, SECONDS), [event.id for event in self.events]
+
+
+class States:
+    """In place of the publisher of scores and states: the records, in their order, as JSON has them."""
+
+    site = "test"
+
+    def __init__(self) -> None:
+        self.records: list[ScoreRecord] = []
+        self._changed = threading.Condition()
+
+    def put(self, record: ScoreRecord) -> None:
+        with self._changed:
+            self.records.append(ScoreRecord.model_validate_json(record.model_dump_json(exclude_none=True)))
+            self._changed.notify_all()
+
+    secure = put
+
+    def is_lost(self, _camera: str, _generation: int) -> bool:
+        return False
+
+    def wait_for(self, right: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(right, SECONDS), self.records
+
+
+class LateLikeness:
+    """In place of the likeness of a site whose embedding model answers only when the test lets it."""
+
+    what = "likeness"
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[str | None], None]] = []
+
+    def addition(self, _watch: object, _watches: object) -> LateLikeness:
+        return self
+
+    def ask(self, _moment: Moment, answer: Callable[[str | None], None], *, final: bool) -> bool:
+        self.answers.append(answer)
+        return True
+
+    def value(self, _event: AlertEvent, answer: str) -> str:
+        return answer
+
+    def added(self, event: AlertEvent, _value: str) -> AlertEvent:
+        return event
+
+    def saw(self, *_arguments: object) -> None:
+        pass
+
+    def forget(self, _what: str | Iterable[Moment]) -> None:
+        pass
+
+    def on_outcome(self, _outcome: Outcome) -> None:
+        pass
+
+
+@pytest.fixture
+def outbox() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def worker(outbox: Kept) -> Iterator[Callable[..., Worker]]:
+    """Starts a worker without cameras; it is stopped at the end."""
+    started: list[Worker] = []
+
+    def start(**options: Any) -> Worker:
+        common: dict[str, Any] = {"site": "test", "run": "", "scorer": Stub(), "queue_clips": 4, "outbox": outbox}
+        started.append(Worker([], notify=lambda: None, pictures=None, **common | options))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def plan(camera: str) -> CameraPlan:
+    """A camera whose alert begins at once and stays open."""
+    detector = DetectorPlan(CLIP, SERVED, lambda _served: SETTINGS)
+    return CameraPlan(camera, lambda _callbacks: GreyCamera(camera, BRIGHT), [detector])
+
+
+def test_an_answer_that_comes_after_the_hand_over_is_not_reported(outbox: Kept, worker: Callable[..., Worker]) -> None:
+    likeness = LateLikeness()
+    one = worker(likeness=likeness)
+    one.add(plan("gate"))
+    outbox.wait_for(lambda: bool(outbox.of("gate")))  # the begin, without likeness
+    one.hand_over("gate")
+    given = outbox.of("gate")
+    for answer in likeness.answers:
+        answer("alike")
+    one.add(plan("yard"))  # whose alerts pass the same thread, after every answer
+    outbox.wait_for(lambda: bool(outbox.of("yard")))
+    assert outbox.of("gate") == given
+    assert all(event.data.state != "end" for event in given)
+
+
+def test_an_alert_that_a_full_outbox_has_refused_is_continued_without_a_word(
+    outbox: Kept, worker: Callable[..., Worker]
+) -> None:
+    outbox.is_full = True
+    states = States()
+    first = worker(states=states)
+    first.add(plan("gate"), Claim("gate", 1))
+    outbox.wait_for(lambda: bool(outbox.refused))
+    first.hand_over("gate")
+    left = states.records[-1].state
+    assert left is not None
+
+    outbox.is_full = False
+    second = worker(states=states)
+    second.add(plan("gate"), Claim("gate", 2, {"": left}))
+    newest = left.chain.newest
+    states.wait_for(lambda: (state := states.records[-1].state) is not None and state.chain.newest != newest)
+    second.stop_camera("gate")  # which ends the alert
+    assert outbox.events == []
