@@ -9,7 +9,8 @@ embedded broker. Cameras named by ``--flapping`` are refused, reset, silent and 
 whole tree of the worker's processes is sampled: PSS, open descriptors, threads, processor time; and its metrics.
 
 It writes bench/results/reliability/soak.json (a run for each name), docs/soak.webp (of the longest run), and the page
-docs/RELIABILITY.md. It ends with status 1 where something grows or an alert is missing. Only the worker is measured, so
+docs/RELIABILITY.md. It ends with status 1 where something grows, or where an event that the outbox has accepted is
+missing. Only the worker is measured, so
 it may run at low priority (``nice``), where delays say nothing.
 """
 
@@ -36,7 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import reliability  # noqa: E402
-from delivery_counts import ids_in_outbox, make_topic, read_messages  # noqa: E402
+from accepted_ledger import read_ledger  # noqa: E402
+from delivery_counts import Message, count, ids_in_outbox, make_topic, read_messages  # noqa: E402
 from faulty_camera import FaultyCameras  # noqa: E402
 from ports import free_port  # noqa: E402
 from processor_time import tree_pids, tree_seconds  # noqa: E402
@@ -45,6 +47,8 @@ from triton_of_brightness import Server, write_repository  # noqa: E402
 from deploy.broker.server import BrokerServer  # noqa: E402
 
 PICTURE = ROOT / "docs" / "soak.webp"
+#: ``mistwatch`` that notes what it accepts.
+WITH_LEDGER = ROOT / "tests" / "support" / "accepted_ledger.py"
 TOPIC = "mistwatch.alerts"
 #: Growth that is none: the allocator and caches settle in the first minutes. Shares of the early value, and constants.
 _PSS_GROWTH, _PSS_MB = 0.15, 30.0
@@ -173,7 +177,8 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             config = folder / "site.yaml"
             config.write_text(json.dumps(site(folder, triton.address, broker.bootstrap, port, sources)))
             with (folder / "worker.log").open("ab") as log:
-                command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "--config", str(config), "--json"]
+                command = [sys.executable, "-P", str(WITH_LEDGER), str(folder / "ledger")]
+                command += ["run", "--config", str(config), "--json"]
                 worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
             try:
                 samples, faults = watch(worker, port, options, Trouble(cameras, flapping), folder)
@@ -190,21 +195,22 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             messages = read_messages(broker.bootstrap, TOPIC)
     finally:
         triton.stop()
-    published = {
-        json.loads(line)["id"]
-        for line in (folder / "worker.log").read_text().splitlines()
-        if line.startswith('{"specversion"')
-    }
-    kept = ids_in_outbox(folder / "state" / "outbox.sqlite")
-    arrived = {message.id for message in messages}
     return figures(samples, options.cameras) | {
         "faults": faults,
-        "accepted": len(published | kept | arrived),
-        "arrived": len(arrived),
-        "missing": len(published - arrived),
-        "duplicates": len(messages) - len(arrived),
+        **delivered(folder, messages),
         "stop_seconds": stop_seconds,
         "samples": [asdict(sample) for sample in samples],
+    }
+
+
+def delivered(folder: Path, messages: Sequence[Message]) -> dict[str, int]:
+    """Return what the outbox has accepted, by the worker's ledger, and what has become of it."""
+    counts = count(read_ledger(folder / "ledger"), messages, ids_in_outbox(folder / "state" / "outbox.sqlite"))
+    return {
+        "accepted": counts.accepted,
+        "arrived": counts.arrived - counts.duplicates,
+        "missing": counts.missing,
+        "duplicates": counts.duplicates,
     }
 
 
@@ -289,7 +295,7 @@ def growth(run: Mapping[str, Any]) -> list[str]:
         if late > early * (1 + share) + constant:
             problems.append(f"{name} grew from {early:.0f} to {late:.0f}")
     if run["missing"]:
-        problems.append(f"{run['missing']} published events are not on the topic")
+        problems.append(f"{run['missing']} accepted events are neither on the topic nor in the outbox")
     return problems
 
 

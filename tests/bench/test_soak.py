@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from delivery_counts import Message
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,18 @@ def test_memory_that_grows_is_found(soak: Any) -> None:
 
 
 def test_a_missing_event_is_found(soak: Any) -> None:
-    assert judged(soak, [200.0] * 61, missing=2) == ["2 published events are not on the topic"]
+    assert judged(soak, [200.0] * 61, missing=2) == ["2 accepted events are neither on the topic nor in the outbox"]
+
+
+def test_an_accepted_event_that_was_never_published_is_missing(soak: Any, tmp_path: Path) -> None:
+    """Five are accepted; one of them arrives twice, one waits in the outbox, and two have gone without a word."""
+    (tmp_path / "ledger").write_text("gate a/0\ngate a/1\nyard y/0\nyard y/1\ngate a/2\n")
+    (tmp_path / "state").mkdir()
+    with closing(sqlite3.connect(tmp_path / "state" / "outbox.sqlite")) as outbox, outbox:
+        outbox.execute("CREATE TABLE events (id TEXT)")
+        outbox.execute("INSERT INTO events VALUES ('y/1')")
+    messages = [Message("gate", one, "mistwatch.alert.update", 0.0, b"") for one in ("a/0", "a/0", "a/1")]
+    assert soak.delivered(tmp_path, messages) == {"accepted": 5, "arrived": 2, "missing": 2, "duplicates": 1}
 
 
 def test_processor_time_is_that_of_the_time_between_the_samples(soak: Any) -> None:

@@ -51,7 +51,8 @@ def whole() -> bool:
 def record() -> Callable[..., None]:
     """Keep a row of the table: ``record(fault, promise, accepted, arrived, duplicates, recovery_seconds, note="")``.
 
-    With MISTWATCH_FAULTS_RESULTS the row is also a JSON line of that file.
+    With MISTWATCH_FAULTS_RESULTS the row is also a JSON line of that file. Each test marked faults keeps one row, at
+    its end: bench/reliability.py compares their numbers.
     """
 
     def keep(*values: object, **more: object) -> None:

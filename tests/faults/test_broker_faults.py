@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from brokers import ApacheKafka, TestBroker
@@ -84,9 +84,9 @@ def test_the_broker_is_frozen(
 
 
 @pytest.fixture
-def broker_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+def broker_disk(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[SmallDisk]:
     """A disk for a broker's data."""
-    with small_disk(tmp_path / "disk", 64) as disk:
+    with small_disk(tmp_path / "disk", 64, require) as disk:
         yield disk
 
 

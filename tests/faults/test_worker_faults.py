@@ -35,9 +35,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def state_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+def state_disk(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[SmallDisk]:
     """A disk for the worker's state."""
-    with small_disk(tmp_path / "disk", 8) as disk:
+    with small_disk(tmp_path / "disk", 8, require) as disk:
         yield disk
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from accepted_ledger import read_ledger
 from delivery_counts import ids_in_outbox
 
 MAIN = Path(__file__).with_name("forked_worker_main.py")
@@ -76,9 +77,7 @@ class Bench:
     @property
     def accepted(self) -> list[tuple[str, str]]:
         """(camera, id) of every accepted event, in the order of acceptance."""
-        if not self.ledger.exists():
-            return []
-        return [(camera, identity) for camera, identity in map(str.split, self.ledger.read_text().splitlines())]
+        return read_ledger(self.ledger)
 
     def arrived(self) -> int:
         """The number of events that the worker knows to be on the topic."""

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import tritonclient.grpc  # noqa: F401  # the imports of the product's own functions, before the fork
+from accepted_ledger import keep_ledger
 from blinking_camera import SCHEME, BlinkingCamera
 from kafka import KafkaAdminClient, KafkaProducer  # noqa: F401
 
 import pipeline.live.service  # noqa: F401
 from deploy.lifetime import end_with_parent
 from pipeline import logs
-from pipeline.alerts.outbox import Outbox
 from pipeline.cli.live import display_for, drive, stopping
 from pipeline.errors import MistwatchError
 from pipeline.settings import load_site
@@ -35,20 +35,6 @@ def offer_blinking_cameras(config: Path) -> None:
     factory.SOURCES["blink"] = lambda camera, location, _options, _callbacks: BlinkingCamera(camera, location)
     if SCHEME in config.read_text():
         os.environ["MISTWATCH_DECODING"] = "threads"
-
-
-def keep_ledger(path: Path) -> None:
-    """Write every accepted event to ``path``, in the order of acceptance. What is written survives SIGKILL."""
-    ledger = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    accept = Outbox.accept
-
-    def accepted(self: Outbox, event: Any) -> Any:
-        result = accept(self, event)
-        if result:
-            os.write(ledger, f"{event.subject} {event.id}\n".encode())
-        return result
-
-    Outbox.accept = accepted  # type: ignore[method-assign]
 
 
 def work(command: dict[str, Any]) -> int:

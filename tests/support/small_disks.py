@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
+from typing import NoReturn
 
 
 class SmallDisk:
@@ -34,8 +33,12 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount a small disk on a new folder while this lasts; skips the test where only root of the host may do so."""
+def small_disk(folder: Path, megabytes: int, require: Callable[[str], NoReturn]) -> Iterator[SmallDisk]:
+    """Mount a small disk on a new folder while this lasts.
+
+    Args:
+        require: called where only root of the host may mount one; skips the test, or fails it.
+    """
     folder.mkdir(parents=True)
     options = ["-o", f"size={megabytes}m,mode=700,uid={os.getuid()}"]
     mounted = subprocess.run(
@@ -46,7 +49,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"missing: the right to mount a tmpfs ({mounted.stderr.strip()})")
+        require(f"the right to mount a tmpfs ({mounted.stderr.strip()})")
     try:
         yield SmallDisk(folder)
     finally:
