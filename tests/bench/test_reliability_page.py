@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,52 @@ def test_only_a_whole_run_replaces_the_committed_rows(
     assert reliability.why_not(status, fresh, 3) == objection
 
 
+#: A suite of two tests, each of which leaves a row; the second one needs a part.
+SUITE = """
+import os
+import pytest
+
+@pytest.fixture
+def record():
+    with open(os.environ["MISTWATCH_FAULTS_RESULTS"], "a") as file:
+        file.write("{}\\n")
+
+def test_one(record): ...
+
+def test_two(request):
+    if os.environ.get("PART") != "there":
+        pytest.skip("missing")
+    request.getfixturevalue("record")
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "selection", "status", "objection"),
+    [
+        ("there", [], 0, None),
+        ("there", ["-k", "one"], 0, "1 of 2 tests left a row, the others were skipped or not selected"),
+        ("missing", [], 1, "1 of 2 tests left a row, the others were skipped or not selected"),
+    ],
+)
 def test_a_run_that_leaves_tests_out_changes_nothing(
-    reliability: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reliability: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+    selection: list[str],
+    status: int,
+    objection: str | None,
 ) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
     committed = tmp_path / "faults.jsonl"
     committed.write_text("kept")
-    monkeypatch.setattr(reliability, "FAULTS", committed)
-    assert reliability.run(["--collect-only", "-q"]) == 0
-    assert committed.read_text() == "kept"
-    assert re.match(r"0 of [1-9]\d* tests left a row, the others were skipped or not selected", capsys.readouterr().out)
+    suite = [sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "no:cacheprovider", str(tmp_path)]
+    written: list[None] = []
+    for name, value in (("SUITE", suite), ("FAULTS", committed), ("write_page", lambda: written.append(None))):
+        monkeypatch.setattr(reliability, name, value)
+    monkeypatch.setenv("PART", part)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take seconds to import
+    assert reliability.run(selection) == status
+    assert (committed.read_text(), len(written)) == (("{}\n{}\n", 1) if objection is None else ("kept", 0))
+    assert capsys.readouterr().out.partition(":")[0] == (objection or "")
