@@ -31,6 +31,7 @@ from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
 from pipeline.live.reporting import CameraReports, default_worker_id
 from pipeline.live.score_states import PARTITIONS, ScoreStates
+from pipeline.live.sink_cameras import SinkCameras
 from pipeline.live.site_group import site_group
 from pipeline.live.supervision import ENDED, SilenceLimits
 from pipeline.live.worker import STOP_SECONDS, Worker
@@ -166,7 +167,9 @@ class Service:
         self._scoring = _ScoringLog(self.metrics, self._watches_by)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
-        sinks = configured_sinks(site.sink_settings, site=site.site, cameras=list(site.cameras))
+        worker = site.worker or default_worker_id() if isinstance(site, GroupSite) else None
+        sinks = configured_sinks(site.sink_settings, site=site.site, cameras=list(site.cameras), worker=worker)
+        self._listeners.append(SinkCameras(sinks.values()))
         self._sinks = list(sinks)
         self._outbox_log = OutboxLog(self.metrics)
         limits = OutboxLimits(site.outbox.max_events, site.outbox.max_mb * 1_000_000)

@@ -77,13 +77,13 @@ def read_settings(name: str, document: object) -> BaseModel:
 
 
 def configured_sinks(
-    settings: Mapping[str, Any], *, site: str = "site", cameras: Sequence[str] = ()
+    settings: Mapping[str, Any], *, site: str = "site", cameras: Sequence[str] = (), worker: str | None = None
 ) -> dict[str, Sink]:
     """Return the sinks by name, in the order of :data:`SINKS`.
 
     Args:
         settings: the settings of each configured sink by its name.
-        site: the site's name, and its cameras, for the sinks that need them.
+        site, cameras, worker: see :meth:`pipeline.sinks.base.KnowsSite.introduce`.
 
     Raises:
         UsageError: settings that cannot be used; one line.
@@ -91,5 +91,5 @@ def configured_sinks(
     sinks = {name: kind.make(settings[name]) for name, kind in SINKS.items() if name in settings}
     for sink in sinks.values():
         if isinstance(sink, KnowsSite):
-            sink.introduce(site, cameras)
+            sink.introduce(site, cameras, worker)
     return sinks

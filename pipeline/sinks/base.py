@@ -86,7 +86,17 @@ class Sink(Protocol):
 
 @runtime_checkable
 class KnowsSite(Protocol):
-    """A sink that needs the names of the site and its cameras before it connects."""
+    """A sink that needs the names of the site and its cameras, and hears of cameras that come and go."""
 
-    def introduce(self, site: str, cameras: Sequence[str]) -> None:
-        """Take the names. Events of further cameras may follow: cameras are added while a worker runs."""
+    def introduce(self, site: str, cameras: Sequence[str], worker: str | None = None) -> None:
+        """Take the names before the first connection. Events of further cameras may follow.
+
+        Args:
+            worker: names this worker where it shares the site's cameras with others; None: it has them alone.
+        """
+
+    def watch(self, camera: str) -> None:
+        """This worker watches a camera from now on. Called on any thread; it must return quickly."""
+
+    def forget(self, camera: str) -> None:
+        """This worker watches a camera no longer: another one may have it. Called as :meth:`watch`."""

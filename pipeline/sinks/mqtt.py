@@ -72,15 +72,34 @@ class MqttSink:
         self._password = password[0] if password else None
         # Without a name of its own: two clients of one name would end each other's connections, again and again.
         self._client_id = settings.client_id or f"mistwatch-{secrets.token_hex(6)}"
+        self._name = settings.client_id  # of the worker, in topics
         self._site = "site"
         self._home = HomeAssistant(settings.discovery_prefix) if settings.home_assistant else None
         self._connection: _Connection | None = None
 
-    def introduce(self, site: str, cameras: Sequence[str]) -> None:
+    def introduce(self, site: str, cameras: Sequence[str], worker: str | None = None) -> None:
         """See :class:`pipeline.sinks.base.KnowsSite`."""
         self._site = site
+        if worker is not None:  # the workers of a group have the same settings
+            self._name = f"{self._settings.client_id}-{worker}" if self._settings.client_id else worker
+            self._client_id = self._name if self._settings.client_id else f"{worker}-{secrets.token_hex(6)}"
         if self._home is not None:
-            self._home.introduce(site, cameras, self._status_topic)
+            self._home.introduce(site, cameras, self._status_topic, is_shared=worker is not None)
+
+    def watch(self, camera: str) -> None:
+        """See :class:`pipeline.sinks.base.KnowsSite`."""
+        if self._home is None:
+            return
+        messages = self._home.watch(camera)
+        if (connection := self._connection) is not None:  # else the next one begins with them
+            for message in messages:
+                with contextlib.suppress(ValueError, RuntimeError):
+                    connection.publish(message.topic, message.payload, retain=True)
+
+    def forget(self, camera: str) -> None:
+        """See :class:`pipeline.sinks.base.KnowsSite`."""
+        if self._home is not None:
+            self._home.forget(camera)
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[None]:
@@ -152,7 +171,7 @@ class MqttSink:
 
     @property
     def _status_topic(self) -> str:
-        return status_topic(self._site, self._settings.client_id)
+        return status_topic(self._site, self._name)
 
     def _explain_silence(self) -> str:
         if (failure := connection_failure(self._address)) is not None:

@@ -26,7 +26,8 @@ class MqttSettings(BaseModel):
     client_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
-        description="name of this worker at the broker; needed where a site has several workers; default: a random one",
+        description="name of this worker at the broker; needed where workers with files of their own share a site; "
+        "in a group the worker's name is added; default: a random one",
     )
     timeout_seconds: float = Field(10.0, gt=0, le=120, description="limit of one acknowledgement")
     home_assistant: bool = Field(False, description="announce each camera to Home Assistant as a binary sensor")

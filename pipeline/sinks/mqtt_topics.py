@@ -27,10 +27,10 @@ def state_topic(site: str, camera: str) -> str:
     return f"mistwatch/{level(site)}/{level(camera)}/state"
 
 
-def status_topic(site: str, client_id: str | None) -> str:
+def status_topic(site: str, worker: str | None) -> str:
     """Return the topic that says whether a worker is connected: ``online`` or ``offline``, retained.
 
     Args:
-        client_id: as the settings have it; None: the worker is the site's only one.
+        worker: its name at the broker; None: the worker is the site's only one.
     """
-    return f"mistwatch/{level(site)}/status" + (f"/{level(client_id)}" if client_id else "")
+    return f"mistwatch/{level(site)}/status" + (f"/{level(worker)}" if worker else "")

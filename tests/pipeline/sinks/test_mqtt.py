@@ -292,6 +292,40 @@ class TestHomeAssistant:
             assert late.payloads(each["availability_topic"]) == ["offline"]
             assert each["json_attributes_topic"] == f"mistwatch/yard/{name}/alerts"
 
+    def test_a_camera_that_another_worker_takes_over(
+        self, mosquitto: MosquittoBroker, subscribe: Any, make_event: Any, make_end: Any, until: Any
+    ) -> None:
+        """Two workers of a group, with the same settings."""
+        subscriber = subscribe(mosquitto.port)
+        settings = MqttSettings(port=mosquitto.port, client_id="yard", home_assistant=True)
+        first, second = MqttSink(settings), MqttSink(settings)
+        for sink, worker in ((first, "a"), (second, "b")):
+            sink.introduce("yard", [], worker)
+
+        def available() -> list[str]:
+            announced = [json.loads(body) for topic, body, _ in subscriber.messages if topic.startswith("homeass")]
+            return [each["availability_topic"].rpartition("/")[2] for each in announced]
+
+        with second.connect():
+            with first.connect():
+                first.watch("gate")
+                assert first.send([make_event("gate", 0)], always)[0].verdict is Verdict.ACKNOWLEDGED
+                until(lambda: available() == ["yard-a"], "announced when the camera is added")
+                first.forget("gate")
+                second.watch("gate")
+                until(lambda: available() == ["yard-a", "yard-b"], "by the next worker")
+                assert second.send([make_end("gate", 1)], always)[0].verdict is Verdict.ACKNOWLEDGED
+            with first.connect():
+                until(
+                    lambda: subscriber.payloads("mistwatch/yard/status/yard-a") == ["online", "offline", "online"],
+                    "the first worker is there again",
+                )
+            assert second.send([make_event("gate", 2)], always)[0].verdict is Verdict.ACKNOWLEDGED, "still connected"
+            assert subscriber.payloads("mistwatch/yard/status/yard-b") == ["online"]
+        until(lambda: len(subscriber.payloads("mistwatch/yard/status/yard-b")) == 2, "offline")
+        assert available() == ["yard-a", "yard-b"]
+        assert subscriber.payloads("mistwatch/yard/gate/state") == ["ON", "OFF"]
+
     def test_the_states_of_events(self, make_event: Any, make_end: Any) -> None:
         home = HomeAssistant("homeassistant")
         home.introduce("yard", ["gate"], "status")
