@@ -259,7 +259,12 @@ class RenewingTransport:
         with self._changed:
             if self._closed.is_set():
                 return
-            self._candidate = fresh = self._connect()
+            try:
+                self._candidate = fresh = self._connect()
+            except ScorerUnavailable:  # a file of its TLS is gone; tested again when it has been silent as long again
+                if line.silent_since is not None:
+                    line.silent_since = time.monotonic()
+                return
         # A server that was frozen answers both: the last question is for the old connection.
         replaces = self._is_answered(fresh) and self._misses(line, 1)
         with self._changed:

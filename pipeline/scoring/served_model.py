@@ -19,6 +19,7 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.scoring.target import Target
 from pipeline.scoring.tls_address import TlsAddress, tls_trouble
 from pipeline.sources.base import Fit
+from pipeline.tls import TlsFileError
 from pipeline.windows import ClipSpec
 
 _RECONNECT = [
@@ -97,13 +98,17 @@ def connect(address: str) -> triton.InferenceServerClient:
     """Return a client whose connection comes back within about a second of the server. Nothing is sent yet.
 
     Raises:
-        pipeline.tls.TlsFileError: of a :class:`TlsAddress`: a file cannot be read.
+        ScorerUnavailable: a file of a :class:`TlsAddress` cannot be read now.
     """
     if not isinstance(address, TlsAddress):
         return triton.InferenceServerClient(address, channel_args=_CHANNEL)
     name = address.tls.server_name
     named = [] if name is None else [("grpc.ssl_target_name_override", name)]
-    return triton.InferenceServerClient(str(address), creds=address.tls.credentials(), channel_args=[*_CHANNEL, *named])
+    try:
+        credentials = address.tls.credentials()
+    except TlsFileError as error:
+        raise ScorerUnavailable(Trouble.UNREACHABLE, f"Triton at {address} cannot be used: {error}") from None
+    return triton.InferenceServerClient(str(address), creds=credentials, channel_args=[*_CHANNEL, *named])
 
 
 def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:

@@ -336,8 +336,12 @@ class SideClient(ABC, Generic[Model, Answer]):
 
     def _renew(self) -> None:
         """Replace the connection: one that has died without a sign is not answered for a quarter of an hour."""
+        try:
+            fresh = connect(self._address)
+        except ScorerUnavailable:  # a file of its TLS is gone, and may come back: the next question finds out
+            return
         self._client.close()
-        self._client = connect(self._address)
+        self._client = fresh
         if self._closed.is_set():
             self._client.close()
 

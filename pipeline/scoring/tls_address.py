@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import ssl
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import logs
 from pipeline.tls import require_readable, speaks_tls, tls_problem, verifying_context
+
+_log = logs.get("scoring")
 
 #: What to do about an authority that is not known.
 _TRUST = "set triton.tls.ca to its authority"
+
+#: A handshake that explains a failure is not made again for so long: it may take seconds. Seconds.
+_KEPT_SECONDS = 5.0
+
+#: Words of a failure for which TLS may be the reason.
+_SIGNS_WITHOUT = ("closed", "reset")
+_SIGNS_WITH_TLS = ("handshake", "ssl", "verif", "certificate", "tls", *_SIGNS_WITHOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +80,47 @@ class TlsAddress(str):
         return TlsAddress, (str(self), self.tls)
 
 
+class _Verdicts:
+    """What handshakes have shown, by address, for some seconds: failed calls come by the hundred. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, TritonTls | None], tuple[float, str | None]] = {}
+
+    def of(self, address: str, where: tuple[str, int]) -> str | None:
+        """Return the verdict; only one thread makes a handshake, the others take the verdict before."""
+        tls = address.tls if isinstance(address, TlsAddress) else None
+        key = (str(address), tls)
+        with self._lock:
+            until, verdict = self._known.get(key, (0.0, None))
+            if time.monotonic() < until:
+                return verdict
+            self._known[key] = (math.inf, verdict)
+        verdict = None
+        try:
+            verdict = _verdict(where, tls)
+        except Exception:  # a file that is gone, among others: the call's own failure is reported all the same
+            _log.debug("no handshake was made to explain a failure", address=address, exc_info=True)
+        finally:
+            with self._lock:
+                self._known[key] = (time.monotonic() + _KEPT_SECONDS, verdict)
+        return verdict
+
+
+_verdicts = _Verdicts()
+
+
+def _verdict(where: tuple[str, int], tls: TritonTls | None) -> str | None:
+    """Make a handshake and return what it shows. Raises TlsFileError."""
+    if tls is not None:
+        return tls_problem(where, tls.context(), remedy=_TRUST, server_name=tls.server_name)
+    return "it expects TLS there; set triton.tls" if speaks_tls(where) else None
+
+
 def tls_trouble(address: str, words: str) -> str | None:
     """Return what is wrong with TLS at ``address``; None where nothing is, or another reason is more likely.
+
+    It raises nothing: gRPC's threads call it, and an exception there would lose the answer to a clip.
 
     Args:
         words: gRPC's text of a failure.
@@ -80,10 +132,5 @@ def tls_trouble(address: str, words: str) -> str | None:
     if not port.isdecimal():
         return None
     where = (host.strip("[]"), int(port))
-    if isinstance(address, TlsAddress):
-        if not any(word in words for word in ("handshake", "ssl", "verif", "certificate", "tls", "closed", "reset")):
-            return None
-        return tls_problem(where, address.tls.context(), remedy=_TRUST, server_name=address.tls.server_name)
-    if ("closed" in words or "reset" in words) and speaks_tls(where):
-        return "it expects TLS there; set triton.tls"
-    return None
+    signs = _SIGNS_WITH_TLS if isinstance(address, TlsAddress) else _SIGNS_WITHOUT
+    return _verdicts.of(address, where) if any(sign in words for sign in signs) else None

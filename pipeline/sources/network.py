@@ -138,8 +138,14 @@ class NetworkStream(LiveStream):
 
     def _url_through_tunnel(self) -> str:
         """Return the URL for FFmpeg by which the camera is reached through the tunnel, without TLS."""
+        problem = None
         if self._tunnel is None:
-            self._tunnel = Tunnel(self.location, self._tls, timeout_seconds=self._open_timeout)
+            try:
+                self._tunnel = Tunnel(self.location, self._tls, timeout_seconds=self._open_timeout)
+            except (OSError, RuntimeError) as error:  # descriptors, ports or threads have run out
+                problem = getattr(error, "strerror", None) or str(error)
+        if self._tunnel is None:
+            raise self._error(f"the tunnel that verifies its certificate cannot be opened: {problem}", "unreachable")
         parts = urlsplit(self.location.bare)
         plain = parts._replace(scheme=parts.scheme.lower().removesuffix("s"), netloc=self._tunnel.authority)
         return replace(self.location, bare=plain.geturl()).for_ffmpeg()

@@ -117,8 +117,9 @@ class StreamTime:
         self._sender_offset = offset if math.isfinite(offset) else None
 
     def restart(self) -> None:
-        """Forget the relation of PTS and arrival: the stream's clock has jumped."""
+        """Forget the relations of PTS to arrival and to the camera's clock: the stream's clock has jumped."""
         self._envelope = _Envelope()
+        self._sender_offset = None
         self._steady_envelope = self._last_lag = None
 
     def time_of(self, pts_seconds: float, received_at: datetime, arrived_at: float) -> WallTime:

@@ -145,6 +145,25 @@ def crash_by(signal_number: signal.Signals) -> None:
     hang()
 
 
+class SlowToEndSource:
+    """A camera that shows nothing, and that says goodbye at its end (``left``) only when it may (``may_leave``)."""
+
+    camera, live = "gate", True
+    noticed, may_leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def frames(self, _specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        stop.wait()
+        self.noticed.set()
+        self.may_leave.wait()
+        self.left.set()
+        yield from ()
+
+
+def open_slow_to_end(_callbacks: SourceCallbacks) -> SlowToEndSource:
+    """Open a source that is slow to end."""
+    return SlowToEndSource()
+
+
 class GrowingSource:
     """A camera with two pictures of each of three sizes."""
 

@@ -14,6 +14,7 @@ class TlsFront:
     """Listens at ``port``; its clients reach the plain server at ``behind`` of 127.0.0.1.
 
     Attributes:
+        connections: number of connections, whatever became of them.
         accepted: number of connections whose handshake succeeded.
         received: bytes that clients sent, decrypted.
     """
@@ -21,7 +22,7 @@ class TlsFront:
     def __init__(self, context: ssl.SSLContext, behind: int) -> None:
         self._context = context
         self._behind = behind
-        self.accepted = 0
+        self.connections = self.accepted = 0
         self.received = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -45,6 +46,7 @@ class TlsFront:
                 plain, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:

@@ -75,6 +75,11 @@ class HostedCamera:
             self._room.notify()
         return bool(data)
 
+    @property
+    def is_running(self) -> bool:
+        """The source has not ended yet."""
+        return self._thread.is_alive()
+
     def join(self, seconds: float) -> None:
         """Wait for the end of the source."""
         self._thread.join(seconds)
@@ -141,6 +146,7 @@ class HostedCamera:
 def run_host(control: socket.socket) -> None:
     """Watch the cameras that come over ``control``, until the worker closes it; then end them."""
     cameras: dict[socket.socket, HostedCamera] = {}
+    leaving: list[HostedCamera] = []  # the worker wants no more of them; their sources end
     with selectors.DefaultSelector() as waiting:
         waiting.register(control, selectors.EVENT_READ)
         while True:
@@ -148,7 +154,7 @@ def run_host(control: socket.socket) -> None:
                 if key.fileobj is control:
                     data, descriptors, _, _ = socket.recv_fds(control, messages.MOST_BYTES, 2)
                     if not data:
-                        _end(list(cameras.values()))
+                        _end([*cameras.values(), *leaving])
                         return
                     link = socket.socket(fileno=descriptors[0])
                     # From the worker, which this process belongs to.
@@ -159,6 +165,7 @@ def run_host(control: socket.socket) -> None:
                 if not cameras[link].take():
                     waiting.unregister(link)
                     ended = cameras.pop(link)
+                    leaving = [*(one for one in leaving if one.is_running), ended]
                     threading.Thread(target=ended.close, daemon=True).start()
 
 

@@ -1,14 +1,15 @@
 """Messages between a decoder process and the worker, as JSON: a worker unpickles nothing that a decoder sends.
 
 A decoder reads what cameras send, and a bug of it may let a camera run code of its own. So the worker takes from it
-numbers, texts and pictures, and nothing that could be executed.
+numbers, texts and pictures, and nothing that could be executed; and it speaks for its own camera alone.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -22,6 +23,7 @@ from av.plane import Plane
 from pipeline.errors import MistwatchError
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError, TimeSource
+from pipeline.sources.factory import SourceCallbacks
 from pipeline.sources.isolation.ring import SLOTS, SlotReader
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.scale import upright
@@ -133,11 +135,13 @@ class ItemReader:
     """Makes frames and segment ends of messages again.
 
     Args:
+        camera: the only one whose items it takes.
         memory: the shared memory of the pictures.
         specs: those of the consumer.
     """
 
-    def __init__(self, memory: SlotReader, specs: Sequence[FrameSpec]) -> None:
+    def __init__(self, camera: str, memory: SlotReader, specs: Sequence[FrameSpec]) -> None:
+        self._camera = camera
         self._memory = memory
         self._specs = {_spec_key(spec): spec for spec in specs}
         self._segment: Segment | None = None
@@ -150,14 +154,14 @@ class ItemReader:
             taken_at, error_seconds = message["taken_at"], message["time_error_seconds"]
             return Frame(
                 segment=self._read_segment(message),
-                pts_seconds=float(message["pts_seconds"]),
+                pts_seconds=_finite(message["pts_seconds"]),
                 taken_at=None if taken_at is None else datetime.fromisoformat(taken_at),
                 received_at=datetime.fromisoformat(message["received_at"]),
                 images={self._specs[key]: scaled[place] for key, place in message["images"].items()},
                 native=_picture(message["native"], views[message["scaled"] :]),
-                arrived_at=float(message["arrived_at"]),
+                arrived_at=_finite(message["arrived_at"]),
                 time_source=None if message["time_source"] is None else TimeSource(message["time_source"]),
-                time_error_seconds=None if error_seconds is None else float(error_seconds),
+                time_error_seconds=None if error_seconds is None else _finite(error_seconds),
                 is_corrupt=bool(message["is_corrupt"]),
             )
         except _DAMAGE as error:
@@ -180,10 +184,30 @@ class ItemReader:
     def _read_segment(self, message: Mapping[str, Any]) -> Segment:
         """Return the segment, the same object for all frames of one."""
         found = message["segment"]
-        segment = Segment(str(found["id"]), str(found["camera"]), bool(found["live"]))
+        segment = Segment(str(found["id"]), _same(found["camera"], self._camera), bool(found["live"]))
         if segment != self._segment:
             self._segment = segment
         return self._segment
+
+
+def _same(found: object, camera: str) -> str:
+    """Return the camera's name. Raises ValueError: it is another one."""
+    if found != camera:
+        raise ValueError("of another camera")
+    return camera
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError("not a text")
+    return found
+
+
+def _finite(found: Any) -> float:
+    value = float(found)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {value}")
+    return value
 
 
 def _spec_key(spec: FrameSpec) -> str:
@@ -223,22 +247,42 @@ def encode_call(name: str, argument: Outage | StampReport | str) -> bytes:
     return encode("call", name=name, argument=argument if isinstance(argument, str) else asdict(argument))
 
 
-#: The arguments of the calls, by their names; the others have a text.
-_ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "on_outage": lambda found: Outage(**found),
-    "on_stamps": lambda found: StampReport(**{**found, "fault": StampFault(found["fault"])}),
+def _read_outage(found: Any, camera: str) -> Outage:
+    retry_in_seconds = _finite(found["retry_in_seconds"])
+    return Outage(_same(found["camera"], camera), _text(found["code"]), _text(found["message"]), retry_in_seconds)
+
+
+def _read_stamps(found: Any, camera: str) -> StampReport:
+    return StampReport(_same(found["camera"], camera), StampFault(found["fault"]), _text(found["message"]))
+
+
+#: Readers of the calls' arguments, by their names, from the argument and the camera; the others have a text.
+_ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
+    "on_outage": _read_outage,
+    "on_stamps": _read_stamps,
+    "on_connected": lambda found, camera: _same(found, camera),
+    "on_attempt": lambda found, camera: _same(found, camera),
 }
 
+_CALLS = frozenset(one.name for one in fields(SourceCallbacks))
 
-def decode_call(message: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the name of a call and its argument. Raises MessageError."""
+
+def decode_call(message: Mapping[str, Any], camera: str) -> tuple[str, Any]:
+    """Return the name of a call and its argument.
+
+    Args:
+        camera: the only one that the call may be about.
+
+    Raises:
+        MessageError: it is none of the calls of a source, or about another camera.
+    """
     try:
         name, argument = message["name"], message["argument"]
+        if name not in _CALLS:
+            raise ValueError("not of a source")
         if name in _ARGUMENTS:
-            return name, _ARGUMENTS[name](argument)
-        if not isinstance(argument, str):
-            raise TypeError(f"the argument of {name}")
-        return name, argument
+            return name, _ARGUMENTS[name](argument, camera)
+        return name, _text(argument)
     except _DAMAGE as error:
         raise MessageError(f"a call: {error!r}") from None
 

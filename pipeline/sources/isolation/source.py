@@ -78,7 +78,7 @@ class IsolatedSource:
     def _session(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """Yield the items of one process. Raises SourceError for its end, SourceOver for the source's."""
         attachment = self._pool.attach(CameraRequest(self.camera, self._opening, specs))
-        reader = ItemReader(attachment.reader, specs)
+        reader = ItemReader(self.camera, attachment.reader, specs)
         segment: Segment | None = None
         failure: SourceError | None = None
         try:
@@ -133,8 +133,8 @@ class IsolatedSource:
             case "over":
                 return reader.over(message)
             case "call":
-                name, argument = messages.decode_call(message)
-                if (call := getattr(self._callbacks, name, None)) is not None:
+                name, argument = messages.decode_call(message, self.camera)
+                if (call := getattr(self._callbacks, name)) is not None:
                     call(argument)
                 return None
             case "failure":

@@ -155,6 +155,24 @@ def test_a_path_that_is_blocked_for_new_connections_too_is_tried_until_it_is_ope
     assert calls.troubles(1) == [Trouble.CUT_OFF]
 
 
+def test_a_new_connection_that_cannot_be_made_is_tried_again(calls: Calls) -> None:
+    """As while a file of its TLS is being replaced."""
+    failures: list[int] = []
+    make = calls.transport._connect
+
+    def connect() -> Any:
+        if len(failures) < 2:
+            failures.append(1)
+            raise ScorerUnavailable(Trouble.UNREACHABLE, "a file is gone")
+        return make()
+
+    calls.transport._connect = connect
+    calls.path.forget()
+    calls.send()
+    assert calls.renewed.acquire(timeout=60)
+    assert len(failures) == 2
+
+
 def test_closing_does_not_wait_for_a_dead_connection(calls: Calls) -> None:
     calls.path.forget()
     calls.path.blocked = True

@@ -17,7 +17,7 @@ from triton_of_brightness import Server
 
 from deploy.triton.server import GrpcTls
 from pipeline.scoring.embedding import EmbeddingClient
-from pipeline.scoring.served_model import ScorerUnavailable, Trouble, served_model
+from pipeline.scoring.served_model import ScorerUnavailable, Trouble, diagnose, served_model
 from pipeline.scoring.target import Target
 from pipeline.scoring.tls_address import TlsAddress, TritonTls
 from pipeline.scoring.transport import TritonTransport
@@ -131,6 +131,32 @@ class TestServersThatAreNotTrusted:
     @pytest.mark.realparts
     def test_a_server_without_tls(self, server: Server, authority: Authority) -> None:
         assert "it answers without TLS" in refused(server.address, trust(authority))
+
+
+class TestAFileThatIsGone:
+    """The files were there at the start; a failed call must not become an exception of another kind."""
+
+    def test_a_failure_is_diagnosed_without_it(self, authority: Authority) -> None:
+        with TlsFront(with_http2(authority.sign("good", "IP:127.0.0.1")), 9) as front:
+            address = TlsAddress(f"127.0.0.1:{front.port}", TritonTls(Path("/none/ca.pem")))
+            trouble, line = diagnose(ConnectionError("Socket closed"), address, "clip_scorer")
+        assert trouble is Trouble.UNREACHABLE
+        assert line.startswith(f"Triton at {address} cannot be reached")
+
+    def test_a_new_connection_is_refused_as_if_the_server_were_away(self) -> None:
+        line = refused("127.0.0.1:9", TritonTls(Path("/none/ca.pem")))
+        assert "Triton TLS authority /none/ca.pem: No such file" in line
+
+
+def test_many_failures_make_one_handshake(authority: Authority) -> None:
+    with TlsFront(with_http2(authority.sign("good2", "DNS:elsewhere.example")), 9) as front:
+        address = TlsAddress(f"127.0.0.1:{front.port}", TritonTls(authority.ca))
+        lines = [diagnose(ConnectionError("Socket closed"), address, "clip_scorer")[1] for _ in range(2)]
+        made = front.connections
+        lines += [diagnose(ConnectionError("Socket closed"), address, "clip_scorer")[1] for _ in range(50)]
+        assert front.connections == made
+    (line,) = set(lines)
+    assert "it is for elsewhere.example" in line
 
 
 def with_http2(certificate: Certificate) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import struct
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from crashing_sources import (
+    SlowToEndSource,
     abort,
     counting,
     crash_by,
@@ -26,6 +28,7 @@ from crashing_sources import (
     leave,
     open_film,
     open_growing,
+    open_slow_to_end,
     refuse,
     segfault,
     talkative,
@@ -36,7 +39,9 @@ from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Fit, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.factory import SourceCallbacks, SourceOptions
 from pipeline.sources.files import FileSource
+from pipeline.sources.isolation.host import CameraRequest, run_host
 from pipeline.sources.isolation.pool import DecoderPool, receive
+from pipeline.sources.isolation.ring import create_memory
 from pipeline.sources.isolation.source import IsolatedSource, open_contained
 from pipeline.sources.reconnect import BackoffSettings, Outage
 from pipeline.sources.scale import upright
@@ -226,6 +231,29 @@ def test_a_stop_ends_the_process_and_closes_the_segment(pool: DecoderPool) -> No
     assert items[-1].reason is EndReason.SHUTDOWN
     until(lambda: not is_running(pid))
     until(lambda: not pool.pids())
+
+
+def test_a_process_ends_after_the_sources_that_its_worker_has_left() -> None:
+    """The source still says goodbye to its camera (TEARDOWN), which would keep the session for a minute."""
+    worker, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    memory = create_memory()
+    request = CameraRequest("gate", open_slow_to_end, [SMALL])
+    socket.send_fds(worker, [pickle.dumps(request)], [its.fileno(), memory])
+    os.close(memory)
+    its.close()
+    host = threading.Thread(target=run_host, args=(control,), daemon=True)
+    host.start()
+    mine.close()
+    assert SlowToEndSource.noticed.wait(LONG)
+    worker.close()
+    host.join(1.0)
+    assert host.is_alive()
+    SlowToEndSource.may_leave.set()
+    host.join(LONG)
+    assert not host.is_alive()
+    assert SlowToEndSource.left.is_set()
+    control.close()
 
 
 def test_a_slow_consumer_holds_the_source_up_and_loses_nothing(pool: DecoderPool) -> None:

@@ -62,7 +62,7 @@ def test_every_format_of_pictures_comes_as_it_is(pixel_format: str, size: tuple[
     descriptor = create_memory()
     one = frame(pixel_format, size)
     message = sent(one, SlotWriter(descriptor))
-    found = ItemReader(SlotReader(descriptor), [SMALL]).frame(message)
+    found = ItemReader("gate", SlotReader(descriptor), [SMALL]).frame(message)
     assert (found.image == one.image).all()
     expected = one.native.reformat(format="rgb24") if pixel_format == "pal8" else one.native
     assert found.native.format.name == expected.format.name
@@ -84,7 +84,7 @@ def test_every_format_of_pictures_comes_as_it_is(pixel_format: str, size: tuple[
 def test_a_reader_keeps_nothing_of_the_memory() -> None:
     """The slot is written to again while the consumer still has the frame."""
     descriptor = create_memory()
-    writer, reader = SlotWriter(descriptor), ItemReader(SlotReader(descriptor), [SMALL])
+    writer, reader = SlotWriter(descriptor), ItemReader("gate", SlotReader(descriptor), [SMALL])
     message = sent(frame("yuv420p"), writer)
     found = reader.frame(message)
     before = found.image.copy(), found.native.to_ndarray().copy()
@@ -156,7 +156,7 @@ def test_garbage_is_no_message(data: bytes) -> None:
 )
 def test_damaged_frames_are_refused_or_read(changes: dict[str, Any], memory: int) -> None:
     message = sent(frame("yuv420p"), SlotWriter(memory)) | changes
-    reader = ItemReader(SlotReader(memory), [SMALL])
+    reader = ItemReader("gate", SlotReader(memory), [SMALL])
     with suppress(MessageError):
         reader.frame(message)
     with suppress(MessageError):
@@ -183,20 +183,60 @@ def test_places_outside_the_memory_are_refused(
     message["arrays"][0] = [offset, *shape]
     message["native"] |= native
     with suppress(MessageError):
-        ItemReader(SlotReader(memory), [SMALL]).frame(message)
+        ItemReader("gate", SlotReader(memory), [SMALL]).frame(message)
 
 
 @given(changes=st.dictionaries(st.sampled_from(["name", "argument"]), _JSON))
 def test_damaged_calls_are_refused_or_read(changes: dict[str, Any]) -> None:
     for name in ("on_outage", "on_stamps", "on_choice"):
         with suppress(MessageError):
-            messages.decode_call({"name": name, "argument": {}} | changes)
+            assert messages.decode_call({"name": name, "argument": {}} | changes, "gate")[0].startswith("on_")
+
+
+OTHER = {"camera": "yard", "code": "timeout", "message": "no answer", "retry_in_seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("on_outage", OTHER),
+        ("on_outage", OTHER | {"camera": "gate", "retry_in_seconds": float("inf")}),
+        ("on_outage", OTHER | {"camera": "gate", "code": ["timeout"]}),
+        ("on_stamps", {"camera": "yard", "fault": "stray", "message": "a stray"}),
+        ("on_connected", "yard"),
+        ("on_attempt", "yard"),
+        ("__init__", "gate"),
+        ("__class__", "gate"),
+        (["on_choice"], "gate"),
+    ],
+)
+def test_a_decoder_speaks_for_its_own_camera_alone(name: Any, argument: Any) -> None:
+    with pytest.raises(MessageError):
+        messages.decode_call({"name": name, "argument": argument}, "gate")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segment": {"id": "yard/1/0", "camera": "yard", "live": True}},
+        {"arrived_at": float("inf")},
+        {"arrived_at": float("nan")},
+        {"pts_seconds": float("-inf")},
+        {"time_error_seconds": float("nan")},
+    ],
+)
+def test_a_frame_of_another_camera_or_time_is_refused(change: dict[str, Any], memory: int) -> None:
+    message = sent(frame("yuv420p"), SlotWriter(memory))
+    reader = ItemReader("gate", SlotReader(memory), [SMALL])
+    reader.frame(message)
+    with pytest.raises(MessageError):
+        reader.frame(message | change)
 
 
 def test_segment_ends_pass() -> None:
     over = SegmentOver(SEGMENT, EndReason.SIZE_CHANGED)
     descriptor = create_memory()
-    reader = ItemReader(SlotReader(descriptor), [SMALL])
+    reader = ItemReader("gate", SlotReader(descriptor), [SMALL])
     assert reader.over(messages.decode(messages.encode_over(over))) == over
     with pytest.raises(MessageError):
         reader.over({"segment": {"id": "x"}, "reason": "end"})

@@ -203,6 +203,28 @@ def test_a_jump_of_the_stamps_starts_the_envelope_afresh() -> None:
     assert found.at == BEGAN + timedelta(seconds=1)
 
 
+def test_a_jump_of_the_stamps_does_not_put_the_camera_clock_in_the_wrong() -> None:
+    """Until its next report nothing is known of it."""
+    faults: list[StampFault] = []
+    time = StreamTime(lambda fault, _what: faults.append(fault))
+
+    def watch(count: int, pts: float, began: float) -> list[TimeSource]:
+        found = []
+        for number in range(count):
+            at = began + number / FPS
+            found.append(time.time_of(pts + number / FPS, BEGAN + timedelta(seconds=at), 5000 + at).source)
+        return found
+
+    time.report(BEGAN.timestamp(), 1000.0)
+    assert set(watch(200, 1000.0, 0.0)) == {TimeSource.RTCP}
+    time.restart()
+    assert set(watch(200, 90_000.0, 20.0)) == {TimeSource.ARRIVAL}
+    assert faults == []
+    time.report(BEGAN.timestamp() + 40.0, 90_020.0)
+    assert set(watch(10, 90_020.0, 40.0)) == {TimeSource.RTCP}
+    assert faults == []
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.7, "+0.70 s"), (-90.0, "-1.5 min"), (7200.0, "+2.0 h"), (-5.2e8, "-6018.5 days")]
 )
