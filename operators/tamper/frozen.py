@@ -46,8 +46,8 @@ UNKNOWN_LEARNING_SECONDS = 600.0
 LONGER = 3.0
 
 _STILL = 3.0  # grey levels by which no cell changes between looks in which nothing moves
-# Grey levels and cells of things that are not in the usual picture. That is a mean: where people pass for a seventh of the
-# time, it lies some 15 levels off the empty place.
+# Grey levels and cells of things that are not in the usual picture. That is a mean: where people pass for a seventh of
+# the time, it lies some 15 levels off the empty place.
 _STANDS_OUT, _STANDS_OUT_SHARE = 24.0, 0.01
 
 
