@@ -226,7 +226,8 @@ def watch_an_absent_camera(out: Path, triton: str) -> tuple[subprocess.Popen[str
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     read_until(process, "camera away")
-    (broker,) = [pid for pid, parent in parents().items() if parent == process.pid]
+    children = [pid for pid, parent in parents().items() if parent == process.pid]  # that of the decoders, too
+    (broker,) = [pid for pid in children if "noida-db" in Path(f"/proc/{pid}/cmdline").read_text()]
     return process, broker
 
 
