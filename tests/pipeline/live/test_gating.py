@@ -272,7 +272,7 @@ def test_a_camera_that_is_stopped_does_not_wait_for_operators_that_hang() -> Non
     )
     plan = DetectorPlan(CLIP, SERVED, lambda model: chain_settings(AlertTuning(max_hole=CLIPS), model, max_in_flight=4))
     camera = Camera(CameraPlan("yard", lambda _callbacks: Yard(live=True), [plan]), Listeners(()), lambda *_: None)
-    watcher = worker._watcher(camera, plan)
+    watcher = worker._watcher(camera, plan, None)
     while not worker._results.full():
         watcher.put_gated(Gated(GatedClip("yard", "s", 0, 0.0, 1.0)))
     waiting = threading.Thread(
