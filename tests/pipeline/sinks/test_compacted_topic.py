@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,12 @@ from pipeline.sinks.latest_values import LatestValues
 TOPIC = "states"
 #: Far more than a busy machine needs.
 SECONDS = 60.0
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether all threads of a process stand still: the signal alone does not wait for them."""
+    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -135,6 +142,7 @@ class TestTheTopic:
     ) -> None:
         first = topic.send_now("gate", b"one")
         os.kill(broker.pid, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(broker.pid), "each of its threads stops")
         try:
             with pytest.raises(BrokerUnavailableError, match=broker.bootstrap):
                 topic.send_now("gate", b"two")
