@@ -92,6 +92,7 @@ def test_live_equals_replay(
         settings = site_from_options(
             {
                 "state_dir": tmp_path / "state",
+                "decoding": "threads",  # the recorder stands in this process
                 # The clips may wait as long as they must: how fast this machine is makes no difference.
                 "triton": {"address": triton.grpc_address, "queue_clips": 256, "deadline_seconds": 120},
                 "kafka": {"bootstrap": broker, "topic": "live-equals-replay"},
