@@ -209,6 +209,7 @@ class TestMoved:
     def test_turned_back(self) -> None:
         assert after_learning(noisy(scene(7), 120), noisy(scene(), 60)) == ["moved begin", "moved cleared"]
 
+    @pytest.mark.slow
     def test_a_new_view_is_usual_after_an_hour_and_its_covering_is_noticed(self) -> None:
         cloth = noisy(np.full((HEIGHT, WIDTH), 70.0), 30)
         machine = TamperMachine("gate")

@@ -182,6 +182,7 @@ def test_with_one_partition_the_second_worker_is_idle_and_both_know_it(broker: A
     assert sorted([len(first.newest.partitions), len(second.newest.partitions)]) == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_member_keeps_its_share_over_a_restart_of_the_broker(broker: Any, join: Any) -> None:  # noqa: F811
     create_topic(broker.bootstrap, 3)
     send(broker.bootstrap, gate=b"1")

@@ -99,6 +99,7 @@ class TestOnBothBrokers:
 class TestOnApacheKafka:
     """Tests that need a broker that keeps acknowledged messages when it is killed."""
 
+    @pytest.mark.slow
     def test_nothing_is_lost_when_the_broker_is_killed_again_and_again(
         self, apache_kafka: Any, outbox: Outbox, make_event: Any, listener: Any, until: Any, read_topic: Any
     ) -> None:
