@@ -31,6 +31,7 @@ from typing import Any
 import av
 import av.container
 from alternately import append, newest, ratio
+from film_camera import FilmCamera
 
 from operators.chain import ChainSettings
 from pipeline.live.board import Board
@@ -44,8 +45,6 @@ from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Answer
 from pipeline.settings import AlertTuning
 from pipeline.sources import decode
-from pipeline.sources.connection import LiveStream
-from pipeline.sources.factory import SourceCallbacks
 from pipeline.sources.pace import PacedClock
 from pipeline.sources.scale import Scaler
 from pipeline.windows import ClipSpec
@@ -149,15 +148,8 @@ class TimedClock(PacedClock):
             PACING.add(time.thread_time() - began)
 
 
-class FilmCamera(LiveStream):
-    """A live camera that is a film, at the pace of its clock."""
-
-    def __init__(self, camera: str, film: Path, callbacks: SourceCallbacks) -> None:
-        super().__init__(camera, film.name, on_connected=callbacks.on_connected, on_outage=callbacks.on_outage)
-        self._film = film
-
-    def _open(self) -> av.container.InputContainer:
-        return self._open_with_ffmpeg(f"file:{self._film}", {})
+class TimedCamera(FilmCamera):
+    """A film's camera whose waiting and decoding are timed."""
 
     def _clock(self, _container: Any, stop: threading.Event) -> PacedClock:
         return TimedClock(stop)
@@ -177,7 +169,7 @@ def chain(served: ServedModel) -> ChainSettings:
 
 def plan(camera: str, film: Path) -> CameraPlan:
     return CameraPlan(
-        camera, lambda callbacks: FilmCamera(camera, film, callbacks), [DetectorPlan(CLIP, SERVED, chain)]
+        camera, lambda callbacks: TimedCamera(camera, film, callbacks), [DetectorPlan(CLIP, SERVED, chain)]
     )
 
 
@@ -200,21 +192,26 @@ def pss_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
 
 
-def measure(film: Path, count: int, seconds: float) -> dict[str, float]:
-    """Run a worker of so many cameras; return processor milliseconds a decoded picture, by their kind, and memory."""
-    decode.Scaler = TimedScaler  # type: ignore[misc]
-    board = Board()
-    worker = Worker(
+def stub_worker(clip: ClipSpec, *listeners: Any) -> Worker:
+    """Return a worker whose scorer answers at once and whose alerts go nowhere."""
+    return Worker(
         [],
         site="bench",
         run="bench",
-        scorer=Scorer("stub:1", [ScoredModel("stub", CLIP)], connect=AtOnce),
+        scorer=Scorer("stub:1", [ScoredModel("stub", clip)], connect=AtOnce),
         queue_clips=4,
         outbox=SimpleNamespace(accept=lambda _event: True),
         notify=lambda: None,
         pictures=None,
-        listeners=[board, MetricsListener(Metrics())],
+        listeners=listeners,
     )
+
+
+def measure(film: Path, count: int, seconds: float) -> dict[str, float]:
+    """Run a worker of so many cameras; return processor milliseconds a decoded picture, by their kind, and memory."""
+    decode.Scaler = TimedScaler  # type: ignore[misc]
+    board = Board()
+    worker = stub_worker(CLIP, board, MetricsListener(Metrics()))
     worker.start()
     for number in range(count):
         worker.add(plan(f"camera-{number}", film))

@@ -24,11 +24,10 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from alternately import append, ratio
-from cameras import AtOnce, make_film
+from cameras import make_film, stub_worker
 from film_camera import open_camera
 from processor_time import tree_pids, tree_seconds
 
@@ -36,8 +35,6 @@ from operators.chain import ChainSettings
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import chain_settings
-from pipeline.live.worker import Worker
-from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
 from pipeline.sources.base import Frame
@@ -92,17 +89,7 @@ def measure(film: Path, count: int, cameras_each: int, seconds: float) -> dict[s
         return CameraPlan(camera, build, [DetectorPlan(CLIP, SERVED, chain)])
 
     board, delays = Board(), Delays()
-    worker = Worker(
-        [],
-        site="bench",
-        run="bench",
-        scorer=Scorer("stub:1", [ScoredModel("stub", CLIP)], connect=AtOnce),
-        queue_clips=4,
-        outbox=SimpleNamespace(accept=lambda _event: True),
-        notify=lambda: None,
-        pictures=None,
-        listeners=[board, delays],  # type: ignore[list-item]
-    )
+    worker = stub_worker(CLIP, board, delays)
     worker.start()
     for number in range(count):
         worker.add(plan(f"camera-{number}"))

@@ -5,8 +5,9 @@ Of the usual structure U, the share that the present picture keeps in its place 
     kept = Σ min(s, c·U) / Σ c·U    over the textured cells,
 
 with the present structure s, and c the contrast of the light as a multiple of the usual one (at most 1) where light
-and dark are still in their places (correlation of the cells' grey of at least 0.8), so that dim light is no loss. The
-picture as a whole must be bare, too: a camera that is turned away, and a lorry in front of it, show other structure.
+and dark are still in their places (correlation of the cells' grey of at least 0.8), so dim light alone is not a loss.
+The picture as a whole must be bare, too: a camera that is turned away, and a lorry in front of it, show other
+structure.
 
 The kinds: *defocused* where light and dark are in their places; else *blinded* where half of the cells are near
 white; else *covered*.

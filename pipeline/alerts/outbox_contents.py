@@ -42,7 +42,7 @@ class OutboxContents:
     """The file of a stopped worker; use it in a ``with`` block.
 
     Raises:
-        OutboxError: there is no such file, it cannot be used, or a process holds it.
+        OutboxError: the file is missing or cannot be used, or a process holds it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -106,7 +106,7 @@ class GroupView:
 
     @property
     def idle(self) -> int:
-        """Number of members for which there is no partition."""
+        """Return the number of members that have no partition."""
         return max(0, self.size - self.partitions)
 
 

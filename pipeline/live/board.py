@@ -54,7 +54,7 @@ class CameraState:
 
     @property
     def is_done(self) -> bool:
-        """Whether a recording has been scored to its end, or the camera was stopped."""
+        """Return whether a recording has been scored to its end, or the camera was stopped."""
         return self.condition.state is State.STOPPED
 
     @property

@@ -26,7 +26,7 @@ class ClaimRecord(BaseModel):
 
 @dataclass(slots=True)
 class CameraClaims:
-    """What the topic says about one camera.
+    """The records of one camera on the topic.
 
     Attributes:
         newest: generation of the newest claim; None before the first.

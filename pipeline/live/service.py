@@ -494,7 +494,7 @@ class Service:
 
     @property
     def _is_group(self) -> bool:
-        """Whether cameras come at run time."""
+        """Return whether cameras come at run time."""
         return isinstance(self.site, GroupSite)
 
     def _target_of(self, watch: Watch) -> Target:

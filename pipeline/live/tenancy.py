@@ -16,7 +16,7 @@ COMPLETE_SECONDS = 10.0
 
 
 class Action(StrEnum):
-    """What is to be done with a camera."""
+    """The next step with a camera."""
 
     WAIT = "wait"
     ADD = "add"
@@ -80,5 +80,5 @@ class Tenancy:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing needs to be known of it any more, once its message is gone."""
+        """Return whether it can be forgotten once its message is gone."""
         return self.running is None

@@ -81,7 +81,7 @@ class TlsAddress(str):
 
 
 class _Verdicts:
-    """What handshakes have shown, by address, for some seconds: failed calls come by the hundred. Thread-safe."""
+    """Results of handshakes by address, kept for some seconds: failed calls come by the hundred. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -89,7 +89,7 @@ class Exchanger:
 
         Raises:
             OSError: the connection fails.
-            ExchangeTimeout: there is no whole answer in time.
+            ExchangeTimeout: the answer was not complete in time.
             http.client.HTTPException: the answer is not HTTP.
         """
         used = self._connection

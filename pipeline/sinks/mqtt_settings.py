@@ -37,5 +37,5 @@ class MqttSettings(BaseModel):
 
     @property
     def encrypted(self) -> bool:
-        """Whether the connection uses TLS."""
+        """Return whether the connection uses TLS."""
         return self.tls or self.tls_ca is not None

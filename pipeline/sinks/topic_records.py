@@ -41,8 +41,8 @@ def read_records(
 ) -> Generator[Any]:
     """Yield kafka-python's records that the partitions hold now, in each partition in their order.
 
-    Records of different partitions that come in one answer are in the order of their times. There is no consumer
-    group, and nothing is committed.
+    Records of different partitions that come in one answer are in the order of their times. It needs no
+    consumer group and commits nothing.
 
     Args:
         starts: returns where to start.

@@ -42,7 +42,7 @@ class PinnedElsewhereError(MistwatchError, ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class CameraTls:
-    """How the certificate of a camera over rtsps:// or https:// is verified.
+    """Settings by which the certificate of a camera over rtsps:// or https:// is verified.
 
     Attributes:
         verify: False takes any certificate.

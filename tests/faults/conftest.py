@@ -43,7 +43,7 @@ class Row:
 
 @pytest.fixture(scope="session")
 def whole() -> bool:
-    """Whether the whole form of the suite runs."""
+    """True where the whole form of the suite runs."""
     return WHOLE
 
 

@@ -237,7 +237,7 @@ def without_kafka(what: str) -> NoReturn:
 
 
 def maven_central_answers() -> bool:
-    """Whether the repository that Maven takes its plugins from can be reached from here."""
+    """Return whether the repository that Maven takes its plugins from can be reached from here."""
     with contextlib.suppress(OSError):
         urllib.request.urlopen(MAVEN_CENTRAL, timeout=10).close()
         return True

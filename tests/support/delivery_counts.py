@@ -1,4 +1,4 @@
-"""What has arrived of what was accepted: counted on the topic, the ledger and the outbox."""
+"""Counts of accepted and arrived events: on the topic, in the ledger and in the outbox."""
 
 from __future__ import annotations
 

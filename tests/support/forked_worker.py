@@ -180,7 +180,7 @@ class Forged:
             time.sleep(0.02)
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Return whether it runs."""
         if self.status is not None:
             return False
         with contextlib.suppress(OSError):

@@ -110,7 +110,7 @@ class GroupWorker:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is there."""
+        """Return whether the process is there."""
         return self.process is not None and self.process.poll() is None
 
     def metrics(self) -> dict[str, float]:

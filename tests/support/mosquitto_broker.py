@@ -109,7 +109,7 @@ class Subscriber:
         return [json.loads(payload) for topic, payload, _ in list(self.messages) if topic.endswith("/alerts")]
 
     def payloads(self, topic: str) -> list[str]:
-        """What was published on one topic."""
+        """Return what was published on one topic."""
         return [payload.decode() for found, payload, _ in list(self.messages) if found == topic]
 
     def drain(self) -> None:

@@ -21,7 +21,7 @@ from pipeline.sources.reconnect import Outage
 
 @dataclass
 class Notes:
-    """What one camera did.
+    """The deeds of one camera.
 
     Attributes:
         clips: (segment, PTS of the first frame, arrival of the last frame on the monotonic clock) of each scored clip.

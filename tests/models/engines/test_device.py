@@ -1,4 +1,4 @@
-"""What computes: the features of the processor decide which precision ``auto`` is, and so where an export is kept."""
+"""Features of the processor: they decide which precision ``auto`` is, and so where an export is kept."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Process:
         self._process.stdin.flush()
 
     def events(self) -> list[AlertEvent]:
-        """What it has accepted, after its end."""
+        """Return the events that it had accepted when it ended."""
         box = Outbox(self.folder / "outbox.sqlite", ["kafka"])
         try:
             return [event for event in box.deliveries("kafka").pending(10_000) if isinstance(event, AlertEvent)]
