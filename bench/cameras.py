@@ -118,6 +118,9 @@ class TimedPacket:
     def __init__(self, packet: av.Packet[av.VideoStream]) -> None:
         self._packet = packet
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._packet, name)
+
     def decode(self) -> list[av.VideoFrame]:
         began = time.thread_time()
         try:
