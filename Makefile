@@ -18,9 +18,11 @@ LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_r
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests in parallel, a file on one worker, as its fixtures are shared. Those marked waits mostly wait for limits of time, two at
-# a time; those marked alone measure times: they run one after another.
-PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
-WAITING   := -n 2 --dist loadfile
+# a time; those marked alone measure times: they run one after another. A crashed worker ends the run: pytest-xdist 3.8 would
+# hand its finished files out again, and then wait for ever.
+BY_FILE   := --dist loadfile --max-worker-restart 0
+PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
+WAITING   := -n 2 $(BY_FILE)
 
 .PHONY: help venv weights system test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
 

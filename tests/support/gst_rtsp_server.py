@@ -70,7 +70,9 @@ def main():
     else:
         factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch)
-    factory.set_shared(bool(arguments.live))
+    # A pipeline for each client: where two join a shared one at the same time, GStreamer 1.22 fails now and then, by an
+    # assertion (gst_rtsp_media_get_rates) or by never answering again.
+    factory.set_shared(bool(arguments.then))
     if arguments.transport:
         factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, arguments.transport.upper()))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import fresh_process
 import numpy as np
 import pytest
 import torch
@@ -102,11 +105,16 @@ def test_one_sample_is_too_few(tmp_path):
     assert not np.any(list(tmp_path.iterdir()))
 
 
-def test_the_result_does_not_depend_on_the_workers(tmp_path):
+def weights_by_workers(folder: str) -> list[float]:
     weights = []
     for workers in (0, 2):
         network = new_network()
         optimisation = Optimisation(epochs=2, batch=3, learning_rate=0.1, workers=workers)
-        fit(network, Slope(10), optimisation, seed=4, folder=tmp_path / str(workers), identity="a")
+        fit(network, Slope(10), optimisation, seed=4, folder=Path(folder) / str(workers), identity="a")
         weights.append(network.weight.item())
+    return weights
+
+
+def test_the_result_does_not_depend_on_the_workers(tmp_path):
+    weights = fresh_process.called(weights_by_workers, str(tmp_path))
     assert weights[0] == weights[1] != 1.0
