@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -36,8 +37,9 @@ def family(pid: int) -> list[int]:
     """The process and all its descendants."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += family(int(child))
+        with contextlib.suppress(FileNotFoundError):  # a thread, or a child, has ended meanwhile
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
     return found
 
 
@@ -45,9 +47,10 @@ def listening(pid: int) -> set[str]:
     """Addresses at which a process listens."""
     inodes = set()
     for file in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(file.readlink()) if file.is_symlink() else ""
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile: that of a connection, for example
+            target = str(file.readlink())
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
