@@ -7,9 +7,9 @@
 **The worker** watches cameras that play a still film with the noise of a sensor (640×480, 25 fps), with an embedded
 Triton whose tiny model may be gated: its clips are 16 pictures of 224×224 at 12.5 fps. Beside it, two processes read
 the same cameras with the same source: one only decodes, the other one also scales. All run at the same time, and the
-processor time of each is read at the same moments. "Beyond decoding" is the worker's share of a core less that of the
-process that decodes. Where the worker gates nothing, the results say so (``gated`` 0): they then include the sending
-of every clip. Appends to bench/results/performance/idle.jsonl.
+processor time of each, with that of the processes that it has started, is read at the same moments. "Beyond decoding"
+is the worker's share of a core less that of the process that decodes. Where the worker gates nothing, the results say
+so (``gated`` 0): they then include the sending of every clip. Appends to bench/results/performance/idle.jsonl.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import yaml
 from alternately import append
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-from processor_time import processor_seconds
+from processor_time import tree_seconds
 from rich.console import Console
 
 from deploy.broker.server import BrokerServer
@@ -123,11 +123,11 @@ def measured(seconds: float, rounds: int, cameras: int, console: Console) -> dic
         before = counts(port)
         shares: dict[str, list[float]] = {name: [] for name in pids}
         for _ in range(rounds):
-            spent, began = {name: processor_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+            spent, began = {name: tree_seconds(pid) for name, pid in pids.items()}, time.monotonic()
             time.sleep(seconds)
             took = time.monotonic() - began
             for name, pid in pids.items():
-                shares[name].append((processor_seconds(pid) - spent[name]) / took)
+                shares[name].append((tree_seconds(pid) - spent[name]) / took)
         clips = {name: count - before[name] for name, count in counts(port).items()}
     return figures(shares, clips, cameras, seconds, rounds)
 

@@ -1,17 +1,18 @@
 """Measure the way of alerts from an incident's first frame to the consumer, stage by stage, at a given load.
 
-    python bench/latency.py [--model courtyard] [--load 0.8] [--seconds 75]
+    python bench/latency.py [--model courtyard] [--load 0.8] [--seconds 240]
 
 Everything is real: rendered courtyards play as RTSP cameras, a service watches them with an embedded Triton and broker,
 and ``mistwatch alerts tail`` is the consumer. Two cameras run first. Their processor time, of all processes together,
-gives the number of cameras at which the processors would be busy all the time: the capacity. Then ``--load`` of that
-many cameras run, in four phases, so that their clips do not all end at once. Appends to
-bench/results/performance/latency.jsonl.
+gives the number of cameras at which the processors would be busy all the time: the capacity. ``--load`` of that is
+seldom a whole number: the next one runs, with fewer clips of each camera (a larger stride), in four phases, so that
+their clips do not all end at once. Appends to bench/results/performance/latency.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import tempfile
@@ -37,6 +38,8 @@ from deploy.broker.server import BrokerServer
 from deploy.camera.server import CameraServer
 from deploy.errors import DeployError
 from deploy.triton.server import TritonServer
+from models.card import read_card
+from models.serving.export import find_model
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.reading import Event
@@ -98,9 +101,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Run:
-    """The totals of one run: cameras, clips, and the processor seconds of a second of all processes together."""
+    """The totals of one run: cameras, frames between two clips of each, clips, and the processor seconds of a second of
+    all processes together."""
 
     cameras: int
+    stride: int
     clips: int
     dropped: int
     alerts: int
@@ -112,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="courtyard")
     parser.add_argument("--load", type=float, default=0.8, help="share of the capacity")
-    parser.add_argument("--seconds", type=float, default=75.0, help="measured time")
+    parser.add_argument("--seconds", type=float, default=240.0, help="measured time; an event comes every 3 s")
     parser.add_argument("--cameras", type=int, help="number of cameras, instead of a share of the capacity")
     options = parser.parse_args()
     if not 0 < options.load < 1 or not options.seconds >= 10:
@@ -134,6 +139,7 @@ def measured(model: str, load: float, seconds: float, cameras: int | None, conso
         cameras: None: find the number of cameras by a first run.
     """
     cores = len(os.sched_getaffinity(0))
+    stride = read_card(find_model(model)).clip.stride
     with tempfile.TemporaryDirectory(prefix="mistwatch-bench-") as scratch, ExitStack() as stack:
         folder = Path(scratch)
         length = max(seconds, PILOT_SECONDS) + SPARE_SECONDS
@@ -152,15 +158,18 @@ def measured(model: str, load: float, seconds: float, cameras: int | None, conso
         pilot = None
         if cameras is None:
             console.print(f"{PILOT_CAMERAS} cameras, {PILOT_SECONDS:g} s")
-            pilot = watch(seen, folder / "pilot", PILOT_CAMERAS, PILOT_SECONDS)
-            cameras = max(1, int(load * cores * PILOT_CAMERAS / pilot.processors))
-        console.print(f"{cameras} cameras, {seconds:g} s")
+            pilot = watch(seen, folder / "pilot", PILOT_CAMERAS, PILOT_SECONDS, stride)
+            wanted = load * cores * PILOT_CAMERAS / pilot.processors
+            cameras = math.ceil(wanted)
+            stride = round(stride * cameras / wanted)
+        console.print(f"{cameras} cameras, a clip every {stride} frames, {seconds:g} s")
         seen = Seen()
-        run = watch(seen, folder / "run", cameras, seconds)
+        run = watch(seen, folder / "run", cameras, seconds, stride)
     return {
         "model": model,
         "seconds": seconds,
         "cameras": cameras,
+        "stride": stride,
         "capacity_cameras": None if pilot is None else round(cores * PILOT_CAMERAS / pilot.processors, 1),
         "busy_share": round(run.processors / cores, 3),
         "clips": run.clips,
@@ -182,6 +191,7 @@ def watched(
     folder: Path,
     cameras: int,
     seconds: float,
+    stride: int,
 ) -> Run:
     """Watch so many cameras.
 
@@ -207,6 +217,7 @@ def watched(
                 "kafka": {"bootstrap": bootstrap},
                 "alerts": {"cooldown_seconds": COOLDOWN_SECONDS},
                 "gate": "off",
+                "clip": {"stride": stride},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
             }
         )
@@ -232,6 +243,7 @@ def watched(
             service.close()
     return Run(
         cameras,
+        stride,
         after.clips_scored - before.clips_scored,
         after.clips_dropped - before.clips_dropped,
         after.alerts - before.alerts,
@@ -276,7 +288,8 @@ def page(results: Mapping[str, Any]) -> str:
     }
     inside = results["triton"]
     lines = [
-        f"{results['cameras']} cameras{of}; processors busy for {results['busy_share']:.0%} of the time, "
+        f"{results['cameras']} cameras{of}, a clip every {results['stride']} frames; "
+        f"processors busy for {results['busy_share']:.0%} of the time, "
         f"{results['clips']} clips scored and {results['dropped']} dropped, {results['alerts']} alerts.",
         "",
         "| stage | median, s | 95th percentile, s | of |",

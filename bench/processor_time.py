@@ -8,14 +8,8 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the time that a process has spent on processors, seconds. Raises OSError: it has ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 def tree_seconds(root: int | None = None) -> float:
-    """Return that time of a process, by default this one, and of all processes that descend from it and still run."""
+    """Return the processor time of a process, by default this one, and of its descendants that still run, seconds."""
     parents, spent = _processes()
     root = os.getpid() if root is None else root
     return sum(seconds for pid, seconds in spent.items() if _descends(pid, root, parents))

@@ -175,7 +175,8 @@ def test_latencies_are_shown_by_stage(load: Any) -> None:
     inside = latency.difference(before, after)
     assert inside == {"batch": 2.0, "queue_ms": 0.5, "compute_infer_ms": 10.0}
     found = {
-        "cameras": 8, "capacity_cameras": 10.2, "busy_share": 0.79, "clips": 900, "dropped": 0, "alerts": 40,
+        "cameras": 8, "stride": 9, "capacity_cameras": 10.2, "busy_share": 0.79, "clips": 900, "dropped": 0,
+        "alerts": 40,
         "stages": {"window": {"median": 1.28, "p95": 1.3, "count": 900}, "queue": None}, "triton": inside,
         "clip_to_consumer_seconds": {"median": 0.1, "p95": 0.3, "count": 80}, "incident_to_consumer_seconds": None,
     }  # fmt: skip
@@ -191,8 +192,6 @@ def test_the_time_of_a_process_counts_its_children(load: Any) -> None:
     with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        alone = processor_time.processor_seconds(child.pid)
-        assert alone >= 0.45
-        assert processor_time.tree_seconds(child.pid) == pytest.approx(alone, abs=0.1)
+        assert 0.45 <= processor_time.tree_seconds(child.pid) < 5
         assert processor_time.tree_seconds(os.getpid()) - before >= 0.45
         child.communicate(b"\n")
