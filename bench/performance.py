@@ -241,8 +241,8 @@ ROWS = (
         "time from the clip's last frame to the consumer at 80 % of the capacity, 95th percentile (aim: 0.3 s)",
         "latency",
         (Check(("clip_to_consumer_seconds", "p95"), most=1.0, unit="s"),),
-        "The encoder alone takes 0.4 s for a clip here, in float32, and a clip that waits for another one takes twice "
-        "that. The consumer pauses for up to 0.4 s at the embedded broker alone.",
+        "The encoder alone takes 0.3 s for a clip here, and a clip that waits for another one takes twice that. The "
+        "consumer pauses for up to 0.4 s at the embedded broker alone.",
     ),
     Row(
         "cost for each camera at 32 cameras against at 4",
@@ -272,8 +272,8 @@ ROWS = (
         "processor time of an idle worker with all cameras gated, share of a core beyond decoding",
         "idle",
         (Check(("share_of_a_core", "beyond_decoding"), most=0.01, unit="%"),),
-        "The worker also scales the pictures that the gate looks at, and cuts clips. The share that remains beyond "
-        "decoding and scaling stands in the section *Idle*.",
+        "The worker also scales the pictures that the gate looks at, takes each one from the process of its decoder, "
+        "and cuts clips. The share that remains beyond decoding and scaling stands in the section *Idle*.",
         _not_gated,
     ),
     Row(
