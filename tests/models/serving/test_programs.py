@@ -101,7 +101,7 @@ def test_its_batches_are_those_of_a_cpu_beside_cuda_too(
 ) -> None:
     monkeypatch.setattr("models.serving.export.cuda_devices", lambda: 1)
     config = (export(str(model), tmp_path / "out") / "config.pbtxt").read_text()
-    assert "max_batch_size: 1\n" in config
+    assert "max_batch_size: 2\n" in config
 
 
 @pytest.mark.parametrize("engine", [EngineChoice.TORCH, EngineChoice.OPENVINO])
