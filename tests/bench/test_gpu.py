@@ -28,16 +28,19 @@ def test_the_table_has_the_share_of_the_peak(gpu):
     assert "| bf16 | 2 | 180.0 | — | 9.0% |" in text
 
 
-def test_a_shape_too_many_is_an_error_and_not_a_slow_run(gpu, monkeypatch):
-    for name in ("recompile_limit", "fail_on_recompile_limit_hit"):
-        monkeypatch.setattr(torch._dynamo.config, name, getattr(torch._dynamo.config, name))
-    gpu.compile_each_batch()
-    torch._dynamo.reset()
-    compiled = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
-    for size in gpu.CANDIDATES:
-        compiled(torch.zeros(size))
-    with pytest.raises(Exception, match="recompile_limit"):
-        compiled(torch.zeros(max(gpu.CANDIDATES) + 1))
+def test_a_shape_too_many_is_an_error_and_not_a_slow_run(gpu):
+    config = torch._dynamo.config
+    # monkeypatch would delete the settings afterwards, and torch compile nothing more in this process.
+    kept = {name: getattr(config, name) for name in ("recompile_limit", "fail_on_recompile_limit_hit")}
+    with config.patch(kept):
+        gpu.compile_each_batch()
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+        for size in gpu.CANDIDATES:
+            compiled(torch.zeros(size))
+        with pytest.raises(Exception, match="recompile_limit"):
+            compiled(torch.zeros(max(gpu.CANDIDATES) + 1))
+    assert {name: getattr(config, name) for name in kept} == kept
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that torch can use")
