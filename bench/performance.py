@@ -241,8 +241,8 @@ ROWS = (
         "time from the clip's last frame to the consumer at 80 % of the capacity, 95th percentile (aim: 0.3 s)",
         "latency",
         (Check(("clip_to_consumer_seconds", "p95"), most=1.0, unit="s"),),
-        "The encoder alone takes 0.3 s for a clip here, and a clip that waits for another one takes twice that. The "
-        "consumer pauses for up to 0.4 s at the embedded broker alone.",
+        "Most of it is the encoder's own time for a clip, and a clip that waits for another one takes twice that; see "
+        "*Where the time goes*. The consumer pauses between fetches at the embedded broker alone.",
     ),
     Row(
         "cost for each camera at 32 cameras against at 4",

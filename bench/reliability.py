@@ -5,8 +5,8 @@
 
 The rows are JSON lines in bench/results/reliability/faults.jsonl, one of each test of tests/faults/. A run replaces
 them where all of these tests have passed: a missing part fails, and a selection of tests leaves the table as it is.
-The soak (bench/soak.py) has a file of its own beside it. The part of the page between the two marks is generated, and
-tests/bench/test_reliability_page.py compares it with the files.
+The soak (bench/soak.py) has a file of its own beside it, and so has the failover (bench/failover.py). The part of the
+page between the two marks is generated, and tests/bench/test_reliability_page.py compares it with the files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 FAULTS = ROOT / "bench" / "results" / "reliability" / "faults.jsonl"
 SOAK = ROOT / "bench" / "results" / "reliability" / "soak.json"
+FAILOVER = ROOT / "bench" / "results" / "failover.md"
 WHOLE = "These rows are of the whole form."
 SHORT = (
     "These rows are **not of the whole form**: each worker was killed 10 times in place of 300, each camera failed\n"
@@ -70,7 +71,9 @@ def generated() -> str:
     rows = [json.loads(line) for line in FAULTS.read_text(encoding="utf-8").splitlines()]
     soak = json.loads(SOAK.read_text(encoding="utf-8")) if SOAK.exists() else None
     form = WHOLE if any("300 ×" in row["fault"] for row in rows) else SHORT
-    return f"{BEGIN}\n\n{form}\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
+    failover = FAILOVER.read_text(encoding="utf-8").partition("\n\n")[2].strip()  # without its heading
+    parts = [BEGIN, form, table(rows), "### Failover of a group", failover, "### The soak", soak_lines(soak), END]
+    return "\n\n".join(parts)
 
 
 def write_page() -> None:

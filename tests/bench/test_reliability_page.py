@@ -29,6 +29,14 @@ def test_the_committed_rows_keep_what_they_promise(reliability: Any) -> None:
         assert row["accepted"] > 0, row
 
 
+def test_the_committed_failover_keeps_the_fourth_promise(reliability: Any) -> None:
+    found = json.loads(reliability.FAILOVER.with_suffix(".json").read_text(encoding="utf-8"))
+    assert len(found["killed"]) >= 20
+    assert all(each["seconds"] <= 15 and each["cameras_lost"] > 0 for each in found["killed"])
+    assert found["rolling_restart"]["longest_gap_seconds"] <= 5
+    assert (found["begins_after"], found["begun_twice"], found["ends"]) == (found["cameras"], 0, 0)
+
+
 def test_a_row_without_a_count_shows_a_dash(reliability: Any) -> None:
     row = {"fault": "f", "promise": "p", "accepted": 3, "arrived": None, "duplicates": 0, "recovery_seconds": 1.26}
     last = reliability.table([row | {"note": ""}]).splitlines()[-1]
