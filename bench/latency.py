@@ -305,7 +305,7 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         f"Inside Triton, means: {inside['queue_ms']:.1f} ms in its queue, {inside['compute_infer_ms']:.1f} ms "
         f"computing, {inside['batch']:.2f} clips in a batch. The embedded broker does not hold a fetch until an event "
-        "comes, so that the consumer pauses between fetches (`pipeline/sinks/paced_fetches.py`); others need no pause.",
+        "comes, so that the consumer pauses between fetches (`pipeline/sinks/paced_client.py`); others need no pause.",
     ]
     return "\n".join(lines) + "\n"
 

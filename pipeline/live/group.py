@@ -458,7 +458,6 @@ class Group:
         if place in self._refused:
             return
         self._refused.add(place)
-        self._listener.refused()
         what_next = "the camera goes on with its old settings" if tenancy.running is not None else "it is skipped"
         _log.error(
             f"a control message cannot be used; {what_next}",
@@ -466,3 +465,4 @@ class Group:
             offset=record.offset,
             error=" ".join(reason.split()),
         )
+        self._listener.refused()

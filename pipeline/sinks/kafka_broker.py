@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.cluster import ClusterMetadata
 from kafka.errors import (
@@ -36,14 +36,15 @@ from pipeline.sinks.kafka_diagnosis import (
 from pipeline.sinks.kafka_security import KafkaSecurity, Mechanism, reason_of, security_from_environment
 from pipeline.tls import speaks_tls, tls_problem
 
-#: Makes a network client with pauses between fetches; None with a kafka-python that does not allow them.
+#: Make network clients with pauses, of a consumer and of a producer; None with a kafka-python that does not allow them.
 PACED_CLIENT: Callable[..., Any] | None
+PACED_PRODUCER_CLIENT: Callable[..., Any] | None
 try:
-    from pipeline.sinks.paced_fetches import paced_client
+    from pipeline.sinks.paced_client import paced_client, paced_producer_client
 except ImportError:
-    PACED_CLIENT = None
+    PACED_CLIENT = PACED_PRODUCER_CLIENT = None
 else:
-    PACED_CLIENT = paced_client
+    PACED_CLIENT, PACED_PRODUCER_CLIENT = paced_client, paced_producer_client
 
 # kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
 # reconnection at level error. Listeners report what an operator needs to know instead.
@@ -121,7 +122,8 @@ class Broker:
         # A client whose constructor fails keeps its sockets until the garbage collector finds it: while a broker is
         # frozen for an hour that would be thousands.
         clients: list[Any] = []
-        make_network_client = PACED_CLIENT or kind.DEFAULT_CONFIG["kafka_client"]  # type: ignore[attr-defined]
+        paced = PACED_PRODUCER_CLIENT if kind is KafkaProducer else PACED_CLIENT
+        make_network_client = paced or kind.DEFAULT_CONFIG["kafka_client"]  # type: ignore[attr-defined]
 
         def make_client(**config: Any) -> Any:
             clients.append(make_network_client(**config))

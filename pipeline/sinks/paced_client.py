@@ -1,11 +1,15 @@
-"""A pause between fetches from a broker that answers an empty fetch at once.
+"""Pauses that kafka-python (3.0.12) does not make: between empty fetches, and while a record waits for its connection.
 
 Kafka's protocol lets a broker hold a fetch until there is a message, for at most ``fetch_max_wait_ms``. The embedded
-broker (noida-db 0.2.3) answers at once instead, and kafka-python (3.0.12) asks again at once. An idle reader then sends
+broker (noida-db 0.2.3) answers at once instead, and kafka-python asks again at once. An idle reader then sends
 900 fetches a second, which take a third to four fifths of a core.
 
+A producer with a record that cannot be sent yet, as its connection is being made or has as many requests in flight as
+it may have, asks its connection again and again, without a pause. At a frozen broker it takes a core, and the lock of
+the interpreter with it, from every other thread of the process.
+
 Importing this module fails (ImportError) with a kafka-python that lacks one of the names used here: they are not
-documented. Fetches are not paced then.
+documented. Nothing is paced then.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ from kafka.protocol.consumer import FetchRequest
 #: The names used here that are not documented: a class, its method, and the method's parameters.
 _NAMES: tuple[tuple[type, str, set[str]], ...] = (
     (KafkaNetClient, "__init__", {"net", "manager"}),
+    (KafkaNetClient, "connection_delay", {"node_id"}),
+    (KafkaNetClient, "connected", {"node_id"}),
+    (KafkaNetClient, "is_ready", {"node_id"}),
     (KafkaConnectionManager, "__init__", {"net"}),
     (KafkaConnectionManager, "send", {"request", "node_id", "request_timeout_ms"}),
     (NetworkSelector, "call_later", {"delay", "task"}),
@@ -39,6 +46,8 @@ _HELD_SECONDS = 0.25
 #: Time from one such fetch to the next: a new message is seen this much later at most. One fetch takes some 0.6 ms of
 #: processor time.
 PAUSE_SECONDS = 0.4
+#: Longest time between two looks of a producer at a connection that it waits for. Whatever arrives there ends the wait.
+_LOOK_SECONDS = 0.1
 
 
 class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-python has no types
@@ -77,7 +86,28 @@ class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-pytho
             self._next_at.pop(node_id, None)
 
 
+class PacedProduction(KafkaNetClient):  # type: ignore[misc]
+    """kafka-python's network client for a producer, which waits for a connection without asking it all the time."""
+
+    def connection_delay(self, node_id: Any) -> float:
+        """Return for how many milliseconds a producer need not look at a connection.
+
+        kafka-python returns seconds, which its producer takes for milliseconds, and 0 for a connection that is being
+        made or must not have a further request yet.
+        """
+        delay = super().connection_delay(node_id)
+        if delay == 0 and not self.is_ready(node_id):
+            delay = _LOOK_SECONDS
+        return delay * 1000
+
+
 def paced_client(**config: Any) -> KafkaNetClient:
     """Return a network client for kafka-python's ``kafka_client`` option, with paced fetches."""
     net = NetworkSelector(**config)
     return KafkaNetClient(net, PacedFetches(net, **config), **config)
+
+
+def paced_producer_client(**config: Any) -> PacedProduction:
+    """Return a network client for a producer's ``kafka_client`` option."""
+    net = NetworkSelector(**config)
+    return PacedProduction(net, KafkaConnectionManager(net, **config), **config)

@@ -1,9 +1,12 @@
-"""An idle reader costs next to nothing, whether the broker holds a fetch or answers at once."""
+"""Clients that wait cost next to nothing: an idle reader, whether the broker holds a fetch or answers at once, and a
+producer at a frozen broker.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from kafka.protocol.consumer import FetchRequest
 from tail_process import TOPIC
 
 from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.kafka_producer import close_producer, open_producer
 from pipeline.sinks.kafka_security import KafkaSecurity
 
 pytestmark = [pytest.mark.realparts, pytest.mark.waits]
@@ -67,3 +71,31 @@ def test_an_idle_tail_on_the_embedded_broker(noida_db: Any, set_partitions: Any,
     used = processor_seconds(running.process.pid) - before
     # bench/idle.py measures it. This bound is for a machine that does other work; without the pause: 34 to 83 %.
     assert used / 8 < 0.03
+
+
+@pytest.mark.parametrize("reconnects", [False, True], ids=["a request in flight", "a connection being made"])
+def test_a_producer_whose_broker_is_frozen(noida_db: Any, set_partitions: Any, reconnects: bool) -> None:
+    set_partitions(noida_db.bootstrap, 2)
+    producer = open_producer(Broker(noida_db.bootstrap, KafkaSecurity()), "waits")
+    for partition in (0, 1):
+        producer.send(TOPIC, b"before", partition=partition).get(30)
+    os.kill(noida_db.pid, signal.SIGSTOP)
+    try:
+        client = producer._sender._client
+        if reconnects:
+            for connection in list(client._manager._conns.values()):
+                client._net.call_soon(connection.close)
+            client.wakeup()
+        flights = []
+        for partition in (0, 1):  # not in one request
+            flights.append(producer.send(TOPIC, b"waits", partition=partition))
+            time.sleep(0.5)
+        before = time.process_time()
+        time.sleep(3)
+        used = time.process_time() - before
+    finally:
+        os.kill(noida_db.pid, signal.SIGCONT)
+    for flight in flights:
+        flight.get(30)
+    close_producer(producer)
+    assert used / 3 < 0.1  # without the pauses a whole core
