@@ -58,17 +58,21 @@ weights: venv  ## the published weights into the user's cache (a second run find
 
 # $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none. Beside other tests, torch and its
 # like compute on one thread each: with as many threads as cores in each worker, they wait for one another.
+# A test that fails is run once more, by itself, and named whatever comes of it: a few of thousands of tests of real servers
+# fail by chance on a machine with neighbours. pytest ends with 1 where tests failed and nothing else did.
 define run
 	parallel=0; waiting=0; alone=0; export MISTWATCH_DATA=$(DATA); began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(1) and not alone and not waits' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(1) and not alone and not waits' $(PARALLEL) --cache-clear $(PYTEST_ARGS) || parallel=$$?; \
 	after_parallel=$$(date +%s); \
 	$(BIN)/python -m pytest -m '$(1) and waits' $(WAITING) $(PYTEST_ARGS) || waiting=$$?; \
 	after_waiting=$$(date +%s); \
 	$(BIN)/python -m pytest -m '$(1) and alone' $(PYTEST_ARGS) || alone=$$?; \
 	echo "== tests in parallel: $$((after_parallel - began)) s; that wait: $$((after_waiting - after_parallel)) s;" \
 	  "alone: $$(($$(date +%s) - after_waiting)) s"; \
-	for ended in $$parallel $$waiting $$alone; do case "$$ended" in 0 | 5) ;; *) exit 1 ;; esac; done; \
-	case "$$parallel $$waiting $$alone" in "5 5 5") exit 1 ;; esac
+	again=; for ended in $$parallel $$waiting $$alone; do case "$$ended" in 0 | 5) ;; 1) again=yes ;; *) exit 1 ;; esac; done; \
+	case "$$parallel $$waiting $$alone" in "5 5 5") exit 1 ;; esac; \
+	[ -z "$$again" ] || { echo "== tests that failed, once more by themselves:"; \
+	  $(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 endef
 
 test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
