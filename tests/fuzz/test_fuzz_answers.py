@@ -1,13 +1,15 @@
-"""Answers of machines outside: Triton's descriptions, RTSP and HTTP heads, locations, whole answers to the client."""
+"""Answers of machines outside: Triton's descriptions, RTSP and HTTP heads, locations, whole answers to clients."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,8 @@ from pipeline.scoring.embedding import describe_embedding
 from pipeline.scoring.places import describe_places
 from pipeline.scoring.served_model import describe
 from pipeline.scoring.target import Target
+from pipeline.sinks.webhook import WebhookSink
+from pipeline.sinks.webhook_settings import WebhookSettings
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.challenge import parse_challenges, taken_by_ffmpeg
 from pipeline.sources.connection import LiveOptions
@@ -77,6 +81,14 @@ HTTP = [
     b"#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
     b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n",
     RTSP_HEAD.replace(b"RTSP/1.0", b"HTTP/1.1"),
+]
+WEBHOOK = [
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://u:s3cr3t@[::1]:1/x\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 422 Unprocessable\r\nContent-Length: 2\r\n\r\nno",
+    b"HTTP/1.1 429 Slow down\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nRetry-After: Wed, 21 Oct 2065 07:28:00 GMT\r\nContent-Length: 0\r\n\r\n",
 ]
 
 
@@ -249,3 +261,25 @@ def test_a_question_to_a_camera(answering: Answering, answer: bytes, scheme: str
     answering.answer = answer
     location = split(f"{scheme}://127.0.0.1:{answering.port}/x")
     outcome("questions", lambda: ask(location, until=time.monotonic() + 3))
+
+
+@pytest.fixture(scope="module")
+def webhook(answering: Answering, tmp_path_factory: pytest.TempPathFactory) -> WebhookSink:
+    secret: Path = tmp_path_factory.mktemp("webhook") / "secret"
+    secret.write_bytes(b"whsec_" + base64.b64encode(bytes(32)))
+    url = f"http://127.0.0.1:{answering.port}/hook"
+    return WebhookSink(WebhookSettings(url=url, secret_file=secret, timeout_seconds=0.2))
+
+
+@fuzz(0.01, answer=mutated_bytes(WEBHOOK) | st.binary(max_size=60))
+def test_the_webhook(answering: Answering, webhook: WebhookSink, answer: bytes) -> None:
+    answering.answer = answer
+    event: Any = SimpleNamespace(id="1", to_json=lambda: b"{}")
+
+    def send() -> None:
+        with webhook.connect():
+            (delivery,) = webhook.send([event], lambda _explain: True)
+        assert delivery.reason.isprintable()
+        assert 0.0 <= delivery.wait_seconds <= 300.0
+
+    outcome("webhook", send)
