@@ -204,7 +204,7 @@ def test_it_holds_what_it_is_asked(run: Run) -> None:
     figures = run.summary["detectors"][MODEL]
     assert figures["incidents_found"] >= 0.8 * figures["incidents"], run.errors
     assert figures["false_alarms"] <= CAMERAS, run.errors
-    # An alert ends with a clip that was scored. On a machine that drops half of the clips, it goes on for twice as long.
+    # An alert ends with a clip that was scored. On a machine that drops half of them, it goes on for twice as long.
     scored, dropped = run.summary["clips_scored"], run.summary["clips_dropped"]
     assert figures["time_in_alert_outside_incidents"] <= 0.05 * (scored + dropped) / scored, run.errors
 
