@@ -95,7 +95,7 @@ class PacedProduction(KafkaNetClient):  # type: ignore[misc]
         kafka-python returns seconds, which its producer takes for milliseconds, and 0 for a connection that is being
         made or must not have a further request yet.
         """
-        delay = super().connection_delay(node_id)
+        delay: float = super().connection_delay(node_id)
         if delay == 0 and not self.is_ready(node_id):
             delay = _LOOK_SECONDS
         return delay * 1000
