@@ -12,9 +12,9 @@ structure.
 The kinds: *defocused* where light and dark are in their places; else *blinded* where half of the cells are near
 white; else *covered*.
 
-Not reported, or late: light that is switched off leaves light and dark in their places, if there is any light left. A
-black picture is a lens cap or a dark night, so it must last five minutes. Dusk and fog come
-slowly and are learned (:data:`operators.tamper.usual.MEMORY_SECONDS`).
+Not reported, or late: light that is switched off mostly leaves light and dark in their places, if there is any light
+left; bench/tamper.py has cameras where it does not. A black picture is a lens cap or a dark night, so it must last five
+minutes. Dusk and fog come slowly and are learned (:data:`operators.tamper.usual.MEMORY_SECONDS`).
 """
 
 from __future__ import annotations
