@@ -22,7 +22,7 @@ _STILL_CONTRAST = 3.0  # spread of the cells' grey, levels, below which correlat
 
 
 class Usual:
-    """Running means of a camera's grey and structure.
+    """Running means of a camera's grey and structure, and of how well its pictures agree with them.
 
     Memory: two maps of 36×64 float32. Pure and not thread-safe.
     """
@@ -31,6 +31,9 @@ class Usual:
         self.grey: Floats = np.zeros((ROWS, COLUMNS), np.float32)
         self.structure: Floats = np.zeros((ROWS, COLUMNS), np.float32)
         self.learned_seconds = 0.0
+        #: Mean correlation of ordinary pictures with the usual one: near 1 in an empty room, less in a crowd.
+        self.agreement = 1.0
+        self._compared_seconds = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -55,6 +58,10 @@ class Usual:
         """
         if step_seconds <= 0:
             return
+        if self.is_known:
+            self._compared_seconds += step_seconds
+            share = min(1.0, step_seconds / min(self._compared_seconds, MEMORY_SECONDS))
+            self.agreement += share * (self.lighting(look.grey)[0] - self.agreement)
         # A mean while nothing is judged; from then on with the whole memory, or a new view would soon be half of it.
         memory = MEMORY_SECONDS if self.is_known else self.learned_seconds + step_seconds
         self.learned_seconds += step_seconds
@@ -64,7 +71,8 @@ class Usual:
 
     def forget(self) -> None:
         """Begin to learn again."""
-        self.learned_seconds = 0.0
+        self.learned_seconds = self._compared_seconds = 0.0
+        self.agreement = 1.0
 
     def lighting(self, grey: Floats) -> tuple[float, float]:
         """Compare a picture's light with the usual.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Dropped, Scored
@@ -100,3 +101,6 @@ class Fleet(WorkerListener):
         self.notes[watch.camera].accepted.append(event.id)
         if event.data.state == "begin":
             self.notes[watch.camera].begun.append(time.monotonic())
+
+    def tampered(self, event: TamperEvent) -> None:
+        self.notes[event.subject].accepted.append(event.id)

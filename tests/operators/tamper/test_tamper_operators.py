@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
@@ -26,6 +27,17 @@ def blurred(picture: np.ndarray, pixels: int) -> np.ndarray:
         out = np.apply_along_axis(np.convolve, axis, padded, kernel, "same")
         picture = out[pixels:-pixels] if axis == 0 else out[:, pixels:-pixels]
     return picture
+
+
+def crowd(count: int, *, seed: int, light: float = 1.0) -> Iterator[Luma]:
+    """Yield a scene that other people fill in every picture: no picture is much like the usual one."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        picture = scene()
+        for _ in range(40):
+            top, left = rng.integers(0, HEIGHT - 40), rng.integers(0, WIDTH - 14)
+            picture[top : top + 40, left : left + 14] = rng.uniform(20, 230)
+        yield as_luma(16 + (picture - 16) * light + rng.normal(0, 1.0, (HEIGHT, WIDTH)))
 
 
 def after_learning(*parts: object, seed: int = 0) -> list[str]:
@@ -172,6 +184,21 @@ class TestObscured:
     def test_light_that_is_switched_off_is_not_reported(self) -> None:
         dim = 16 + (scene() - 16) * 0.12
         assert after_learning(noisy(dim, 200, sigma=1.0)) == []
+
+    def test_light_that_is_switched_off_over_a_crowd_is_not_reported(self) -> None:
+        assert kinds(run(chain(crowd(LEARN, seed=1), crowd(100, seed=2, light=0.1)))) == []
+
+    def test_a_crowd_out_of_focus(self) -> None:
+        noise = np.random.default_rng(3)
+        unfocused = (
+            as_luma(blurred(picture.astype(float), 20) + noise.normal(0, 1.5, (HEIGHT, WIDTH)))
+            for picture in crowd(40, seed=2)
+        )
+        assert kinds(run(chain(crowd(LEARN, seed=1), unfocused))) == ["defocused begin"]
+
+    def test_paint_is_no_darkness(self) -> None:
+        """A little of the view shows through it, but it is as bright as before."""
+        assert after_learning(noisy(70 + (scene() - 70) * 0.1, 40, sigma=0.3)) == ["covered begin"]
 
     def test_dusk_is_learned(self) -> None:
         rng = np.random.default_rng(2)
