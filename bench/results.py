@@ -601,7 +601,7 @@ SECTIONS = (
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
     Section("drift", "python bench/drift.py", drift),
-    Section("tamper", "python bench/tamper.py --films FOLDER --seeds 7201", tamper),
+    Section("tamper", "python bench/tamper.py --films FOLDER --seeds 7401 7402", tamper),
     Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
