@@ -84,6 +84,8 @@ class Camera:
                 for client in list(self.clients):
                     client.ends = "junk"
             else:
+                if key == "film":
+                    film(value)  # made once, before all clients ask for it at the same time
                 setattr(self.steering, key, value)
                 if key == "stamps":
                     self._stamps_since, self._stray_due = time.monotonic(), value == "stray"
@@ -271,6 +273,7 @@ class Client:
 
 def main() -> None:
     """Obey until standard input ends."""
+    film(Steering.film)
     cameras = {name: Camera(int(port)) for name, _, port in (each.partition("=") for each in sys.argv[1:])}
     print("ready", flush=True)
     for line in sys.stdin:
