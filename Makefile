@@ -58,7 +58,7 @@ weights: venv  ## the published weights into the user's cache (a second run find
 
 # $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none. Beside other tests, torch and its
 # like compute on one thread each: with as many threads as cores in each worker, they wait for one another.
-# A test that fails is run once more, by itself, and named whatever comes of it: a few of thousands of tests of real servers
+# A test that fails runs once more, by itself, and is named whatever comes of it: a few of thousands of tests of real servers
 # fail by chance on a machine with neighbours. pytest ends with 1 where tests failed and nothing else did.
 define run
 	parallel=0; waiting=0; alone=0; export MISTWATCH_DATA=$(DATA); began=$$(date +%s); \

@@ -33,7 +33,6 @@ class Usual:
         self.learned_seconds = 0.0
         #: Mean correlation of ordinary pictures with the usual one: near 1 in an empty room, less in a crowd.
         self.agreement = 1.0
-        self._compared_seconds = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -59,8 +58,8 @@ class Usual:
         if step_seconds <= 0:
             return
         if self.is_known:
-            self._compared_seconds += step_seconds
-            share = min(1.0, step_seconds / min(self._compared_seconds, MEMORY_SECONDS))
+            compared = self.learned_seconds - LEARNING_SECONDS + step_seconds
+            share = min(1.0, step_seconds / min(compared, MEMORY_SECONDS))
             self.agreement += share * (self.lighting(look.grey)[0] - self.agreement)
         # A mean while nothing is judged; from then on with the whole memory, or a new view would soon be half of it.
         memory = MEMORY_SECONDS if self.is_known else self.learned_seconds + step_seconds
@@ -71,7 +70,7 @@ class Usual:
 
     def forget(self) -> None:
         """Begin to learn again."""
-        self.learned_seconds = self._compared_seconds = 0.0
+        self.learned_seconds = 0.0
         self.agreement = 1.0
 
     def lighting(self, grey: Floats) -> tuple[float, float]:

@@ -28,7 +28,6 @@ from kafka.protocol.consumer import FetchRequest
 _NAMES: tuple[tuple[type, str, set[str]], ...] = (
     (KafkaNetClient, "__init__", {"net", "manager"}),
     (KafkaNetClient, "connection_delay", {"node_id"}),
-    (KafkaNetClient, "connected", {"node_id"}),
     (KafkaNetClient, "is_ready", {"node_id"}),
     (KafkaConnectionManager, "__init__", {"net"}),
     (KafkaConnectionManager, "send", {"request", "node_id", "request_timeout_ms"}),
