@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
+
+from pydantic import TypeAdapter
 
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
@@ -17,6 +19,7 @@ from pipeline.scoring.embedding import Embedded
 #: None if the clip cannot be embedded.
 Embed = Callable[[Floats, Callable[[Embedded | None], None]], None]
 Compared = tuple[Likeness, MutedBecause | None]
+_COMPARED: TypeAdapter[Compared] = TypeAdapter(Compared)
 
 
 class Memory(Protocol):
@@ -74,6 +77,14 @@ class AddedLikeness:
     def added(self, event: AlertEvent, value: Compared) -> AlertEvent:
         """Return the event with its likeness."""
         return event.enriched(*value)
+
+    def stated(self, value: Compared) -> Any:
+        """Return likeness and judgement as JSON."""
+        return _COMPARED.dump_python(value, mode="json")
+
+    def restored(self, found: Any) -> Compared:
+        """Return likeness and judgement of JSON. Raises ValueError."""
+        return _COMPARED.validate_python(found)
 
     def forget(self, moments: Iterable[Moment]) -> None:
         """Do nothing: old features go by themselves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 
@@ -115,6 +115,14 @@ class AddedPlace:
     def added(self, event: AlertEvent, value: Place) -> AlertEvent:
         """Return the event with its place."""
         return event.placed(value)
+
+    def stated(self, value: Place) -> Any:
+        """Return the place as JSON."""
+        return value.model_dump(mode="json")
+
+    def restored(self, found: Any) -> Place:
+        """Return the place of JSON. Raises ValueError."""
+        return Place.model_validate(found)
 
     def forget(self, moments: Iterable[Moment]) -> None:
         """Forget the pictures of peaks."""

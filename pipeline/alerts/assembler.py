@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 from uuid import UUID
 
 import av
@@ -54,6 +54,7 @@ class AssemblerState:
         was_unmuted: the same.
         refused: the open alert's begin was refused, because too much waits for every sink: nothing of it is reported,
             by the next worker either.
+        additions: to the open alert, by their names, see :attr:`pipeline.alerts.enrich.Enricher.stated`.
     """
 
     chain: ChainState
@@ -61,6 +62,7 @@ class AssemblerState:
     zones: tuple[str, ...] | None = None
     was_unmuted: bool = False
     refused: bool = False
+    additions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

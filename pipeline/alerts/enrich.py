@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -72,6 +72,18 @@ class Addition(Protocol[Answer, Value]):
         """Return the event with the addition."""
         ...
 
+    def stated(self, value: Value) -> Any:
+        """Return the addition of an open alert as JSON, for the next worker that watches the camera."""
+        ...
+
+    def restored(self, found: Any) -> Value:
+        """Return the addition that another worker stated.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
+        ...
+
     def forget(self, moments: Iterable[Moment]) -> None:
         """Forget peaks that will not be asked about again."""
         ...
@@ -117,6 +129,8 @@ class Enricher:
     Args:
         additions: all that the events get.
         hold_seconds: most seconds that an event waits.
+        stated: additions of the open alert that another worker began, see :attr:`stated`; its next events have them
+            until there are newer ones.
         clock: seconds of a monotonic clock.
     """
 
@@ -125,6 +139,7 @@ class Enricher:
         additions: Sequence[Addition[Any, Any]],
         *,
         hold_seconds: float = HOLD_SECONDS,
+        stated: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._additions = tuple(additions)
@@ -133,6 +148,7 @@ class Enricher:
         self._held: deque[tuple[AlertEvent, float]] = deque()  # with the time since when
         self._peaks: dict[Moment, list[_Question]] = {}  # a question for each addition
         self._alert = self._no_alert()
+        self._restore(stated or {})
         self._is_final = False  # no more clips come
         self._answers: SimpleQueue[tuple[Moment, int, Any]] = SimpleQueue()
 
@@ -150,6 +166,12 @@ class Enricher:
     def shift(self) -> int:
         """Return the number of updates that were added to the open alert, by which its events' numbers are higher."""
         return self._alert.shift
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """Return the additions to the open alert, as JSON, by their names."""
+        found = zip(self._additions, self._alert.additions, strict=True)
+        return {addition.what: addition.stated(one.value) for addition, one in found if one.value is not None}
 
     def take(self, events: list[AlertEvent]) -> list[AlertEvent]:
         """Take the next events, and return those that go out now; see :meth:`ready`."""
@@ -185,6 +207,14 @@ class Enricher:
             event, _ = self._held.popleft()
             ready.append(self._pass(event))
         return ready
+
+    def _restore(self, stated: Mapping[str, Any]) -> None:
+        for addition, one in zip(self._additions, self._alert.additions, strict=True):
+            if addition.what in stated:
+                try:
+                    one.value = addition.restored(stated[addition.what])
+                except ValueError:  # of another version: the alert has none until its next peak
+                    _log.warning(f"the {addition.what} of an open alert cannot be continued: not of this version")
 
     def _read_answers(self) -> None:
         for moment, questions in self._peaks.items():

@@ -11,6 +11,7 @@ from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
 from pipeline.live.supervision import Condition
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -83,6 +84,9 @@ class WorkerListener:
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         """An alert event is in the outbox."""
+
+    def left(self, camera: str, event: Event) -> None:
+        """An event is not accepted: another worker, which has claimed the camera, finds it by itself."""
 
     def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
         """Another minute of footage was compared with the learned one, or the comparison starts over or ends.

@@ -114,6 +114,9 @@ class Metrics:
         self.unsecured = Counter(
             "alerts_unsecured", "Alerts begun while the topic of scores could not take their state", watch, **common
         )
+        self.left = Counter(
+            "events_left", "Events left to another worker, which had claimed the camera", ["camera"], **common
+        )
         self.muted = Counter("alerts_muted", "Alerts that ended muted, by a judgement or a schedule", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
         self.tamper_active = Gauge("tamper_active", "1 while the camera is tampered with", ["camera", "kind"], **common)
@@ -207,6 +210,7 @@ class Metrics:
             self.alerts,
             self.likeness,
             self.place,
+            self.left,
             self.muted,
             self.drift,
             self.tamper_active,
@@ -344,6 +348,9 @@ class MetricsListener(WorkerListener):
             self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
         if event.data.state == "end" and event.data.muted:
             self._metrics.muted.labels(*self._metrics.labels_of(watch)).inc()
+
+    def left(self, camera: str, event: Event) -> None:
+        self._metrics.left.labels(camera).inc()
 
     def likeness(self, watch: Watch, outcome: Outcome) -> None:
         """Count an alert by what became of its likeness."""

@@ -207,6 +207,8 @@ class WatchStates:
             # Updates that were added for a likeness or place have numbers, too.
             row = replace(state.chain.row, sequence=state.chain.row.sequence + enricher.shift)
             state = replace(state, chain=replace(state.chain, row=row))
+        if enricher is not None and state is not None and self._assembler.open_alert is not None:
+            state = replace(state, additions=enricher.stated)
         record = ScoreRecord.model_construct(
             site=self._states.site,
             camera=self._watch.camera,

@@ -370,7 +370,8 @@ class Worker:
                 additions.append(likeness)
         if additions:
             hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
-            watcher.enricher = Enricher(additions, hold_seconds=hold_seconds)
+            stated = None if left is None else left.additions
+            watcher.enricher = Enricher(additions, hold_seconds=hold_seconds, stated=stated)
         watcher.put_gated = lambda gated: self._put_until_stop(
             partial(self._results.put, Result(camera, watcher, gated), timeout=_LOOK_SECONDS), camera.stop
         )
@@ -550,8 +551,8 @@ class Worker:
     def _accept_tampered(self, camera: Camera, events: list[TamperEvent]) -> None:
         for event in events:
             if self._has_lost(camera):
-                return  # it is left to the worker that has the camera now
-            if self._commit(event):
+                self._leave(camera.name, event)
+            elif self._commit(event):
                 self._listeners.notify(partial(_notify_tampered, event))
 
     def _has_lost(self, camera: Camera) -> bool:
@@ -587,12 +588,12 @@ class Worker:
         events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
             if self._is_anothers(watcher, event):
-                return
-            if self._commit(event):
+                self._leave(watcher.watch.camera, event)
+            elif self._commit(event):
                 self._report_accepted(watcher.watch, event)
             elif isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
                 watcher.assembler.refuse(event.data.alert_id)  # its outbox leaves out the rest; the state says so
-        if watcher.states is not None:
+        if watcher.states is not None and not watcher.is_lost:
             watcher.states.after(enricher, changed=bool(alerts))
 
     def _is_anothers(self, watcher: Watcher, event: AlertEvent | DriftEvent) -> bool:
@@ -608,6 +609,10 @@ class Worker:
             if watcher.is_lost:
                 _log.warning("an alert is left to the worker that has the camera now", camera=watcher.watch.camera)
         return watcher.is_lost
+
+    def _leave(self, camera: str, event: Event) -> None:
+        """Count an event that is left to another worker."""
+        self._listeners.notify(lambda one: one.left(camera, event))
 
     def _report_accepted(self, watch: Watch, event: AlertEvent | DriftEvent) -> None:
         if isinstance(event, AlertEvent):

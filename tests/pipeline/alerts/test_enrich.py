@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from pipeline.alerts.added_likeness import AddedLikeness
 from pipeline.alerts.enrich import Enricher, Outcome
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.history import AlertHistory
-from pipeline.alerts.likeness import embedding_from
+from pipeline.alerts.likeness import MutedBecause, embedding_from
 from pipeline.alerts.place import Place
 from pipeline.alerts.recent_features import Floats, Moment, RecentFeatures
 from pipeline.scoring.embedding import Embedded
@@ -367,6 +370,12 @@ class Placed:
     def added(self, event: AlertEvent, value: Place) -> AlertEvent:
         return event.placed(value)
 
+    def stated(self, value: Place) -> Any:
+        return value.model_dump(mode="json")
+
+    def restored(self, found: Any) -> Place:
+        return Place.model_validate(found)
+
     def forget(self, moments: Iterable[Moment]) -> None:
         self.gone |= set(moments)
 
@@ -442,3 +451,64 @@ def test_without_an_answer_about_one_addition_the_other_goes_out() -> None:
     assert (went.data.likeness, went.data.place is not None) == (None, True)
     assert [one.data.state for one in rig.enricher.finish([event(END, 1)], at_once=True)] == [END]
     assert (rig.outcomes, placed.outcomes) == ([Outcome.MISSING], [Outcome.IN_TIME])
+
+
+def test_another_worker_continues_an_alert_with_its_additions_until_there_are_newer_ones() -> None:
+    rig = Rig()
+    placed = both(rig)
+    rig.saw(0.0, 30.0)
+    rig.enricher.take([event(BEGIN, 0)])
+    placed.asked[Moment("segment", 0.0, 1.0)]("walkway")
+    rig.answer()
+    (went,) = rig.enricher.ready()
+    assert went.data.likeness is not None
+    assert went.data.place is not None
+    stated = json.loads(json.dumps(rig.enricher.stated))
+
+    next_rig = Rig()
+    next_placed = Placed()
+    next_rig.enricher = Enricher(
+        [next_rig.enricher._additions[0], next_placed], hold_seconds=HOLD, stated=stated, clock=lambda: next_rig.now
+    )
+    next_rig.enricher.take([event(UPDATE, 1)])
+    (update,) = next_rig.later(HOLD)
+    assert (update.data.likeness, update.data.place) == (went.data.likeness, went.data.place)
+    assert next_placed.outcomes == [], "the begin was another worker's"
+    next_rig.enricher.take([event(UPDATE, 2, peak=4.0)])
+    next_placed.asked[Moment("segment", 4.0, 5.0)]("grass")
+    (newer,) = next_rig.later(HOLD)
+    assert newer.data.place is not None
+    assert (newer.data.place.place, newer.data.likeness) == (("grass",), went.data.likeness)
+    next_rig.enricher.take([event(END, 3, peak=4.0)])
+    next_rig.later(HOLD)
+    assert next_rig.enricher.stated == {}
+    next_rig.enricher.take([event(BEGIN, 0, first=20.0)])
+    (begin,) = next_rig.later(HOLD)
+    assert (begin.data.likeness, begin.data.place) == (None, None), "another alert"
+
+
+def test_additions_of_another_version_are_left_out() -> None:
+    rig = Rig()
+    likeness = rig.enricher._additions[0]
+    stated = {"likeness": [{"embedding": 7}, None], "place": "walkway", "colour": "red"}
+    rig.enricher = Enricher([likeness, Placed()], hold_seconds=HOLD, stated=stated, clock=lambda: rig.now)
+    assert rig.enricher.stated == {}
+    rig.enricher.take([event(UPDATE, 1)])
+    (update,) = rig.later(HOLD)
+    assert (update.data.likeness, update.data.place) == (None, None)
+
+
+def test_a_muted_alert_stays_muted_with_the_next_worker() -> None:
+    nothing: Any = None
+    added = AddedLikeness(nothing, nothing, nothing)
+    rig = Rig()
+    rig.saw(0.0, 30.0)
+    rig.enricher.take([event(BEGIN, 0)])
+    rig.answer()
+    (went,) = rig.enricher.ready()
+    because = MutedBecause(judgement=uuid4(), similarity=0.9, note="the postman")
+    assert went.data.likeness is not None
+    muted = (went.data.likeness, because)
+    restored = added.restored(json.loads(json.dumps(added.stated(muted))))
+    assert restored == muted
+    assert added.added(event(UPDATE, 1), restored).data.muted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.recent_features import Moment
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.ownership import Claim
 from pipeline.live.score_states import ScoreRecord
 from pipeline.live.worker import Worker
@@ -53,6 +55,7 @@ class States:
 
     def __init__(self) -> None:
         self.records: list[ScoreRecord] = []
+        self.lost: set[str] = set()  # cameras that another worker has claimed
         self._changed = threading.Condition()
 
     def put(self, record: ScoreRecord) -> None:
@@ -62,8 +65,8 @@ class States:
 
     secure = put
 
-    def is_lost(self, _camera: str, _generation: int) -> bool:
-        return False
+    def is_lost(self, camera: str, _generation: int) -> bool:
+        return camera in self.lost
 
     def wait_for(self, right: Callable[[], bool]) -> None:
         with self._changed:
@@ -77,6 +80,7 @@ class LateLikeness:
 
     def __init__(self) -> None:
         self.answers: list[Callable[[str | None], None]] = []
+        self.restored_values: list[str] = []
 
     def addition(self, _watch: object, _watches: object) -> LateLikeness:
         return self
@@ -93,6 +97,15 @@ class LateLikeness:
 
     def saw(self, *_arguments: object) -> None:
         pass
+
+    def stated(self, value: str) -> Any:
+        return [value, None]  # a state as JSON may hold nulls
+
+    def restored(self, found: Any) -> str:
+        value, nothing = found
+        assert nothing is None
+        self.restored_values.append(value)
+        return str(value)
 
     def forget(self, _what: str | Iterable[Moment]) -> None:
         pass
@@ -143,6 +156,23 @@ def test_an_answer_that_comes_after_the_hand_over_is_not_reported(outbox: Kept, 
     assert all(event.data.state != "end" for event in given)
 
 
+def test_the_next_worker_knows_the_additions_to_an_open_alert(outbox: Kept, worker: Callable[..., Worker]) -> None:
+    likeness, states = LateLikeness(), States()
+    one = worker(likeness=likeness, states=states)
+    one.add(plan("gate"), Claim("gate", 1))
+    outbox.wait_for(lambda: bool(outbox.of("gate")))
+    likeness.answers[0]("alike")
+    outbox.wait_for(lambda: len(outbox.of("gate")) > 1)  # the update that brings it
+    one.hand_over("gate")
+    left = states.records[-1].state
+    assert left is not None
+    assert left.additions == {"likeness": ["alike", None]}
+    next_likeness = LateLikeness()
+    second = worker(likeness=next_likeness, states=states)
+    second.add(plan("gate"), Claim("gate", 2, {"": left}))
+    assert next_likeness.restored_values == ["alike"]
+
+
 def test_an_alert_that_a_full_outbox_has_refused_is_continued_without_a_word(
     outbox: Kept, worker: Callable[..., Worker]
 ) -> None:
@@ -162,3 +192,24 @@ def test_an_alert_that_a_full_outbox_has_refused_is_continued_without_a_word(
     states.wait_for(lambda: (state := states.records[-1].state) is not None and state.chain.newest != newest)
     second.stop_camera("gate")  # which ends the alert
     assert outbox.events == []
+
+
+def test_an_alert_of_a_camera_that_another_worker_has_is_left_to_it_and_counted(
+    outbox: Kept, worker: Callable[..., Worker]
+) -> None:
+    states, metrics = States(), Metrics()
+    states.lost = {"gate"}
+    one = worker(states=states, listeners=[MetricsListener(metrics)])
+    one.add(plan("gate"), Claim("gate", 1))
+    one.add(plan("yard"), Claim("yard", 1))
+    outbox.wait_for(lambda: bool(outbox.of("yard")))
+    until = time.monotonic() + SECONDS
+    while not left_of(metrics, "gate") and time.monotonic() < until:
+        time.sleep(0.02)
+    assert outbox.of("gate") == []
+    assert left_of(metrics, "gate") >= 1
+    assert left_of(metrics, "yard") == 0
+
+
+def left_of(metrics: Metrics, camera: str) -> float:
+    return metrics.registry.get_sample_value("mistwatch_events_left_total", {"camera": camera}) or 0.0

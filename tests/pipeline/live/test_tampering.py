@@ -120,9 +120,13 @@ class Heard(WorkerListener):
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.left_events: list[tuple[str, Event]] = []
 
     def tampered(self, event: TamperEvent) -> None:
         self.events.append(event)
+
+    def left(self, camera: str, event: Event) -> None:
+        self.left_events.append((camera, event))
 
 
 class SharedCamera:
@@ -178,6 +182,7 @@ def test_a_tampering_of_a_camera_that_another_worker_has_is_left_to_it() -> None
     shared.is_lost = True
     shared.cover()
     assert (shared.kept.events, shared.heard.events) == ([], [])
+    assert [(camera, event.type) for camera, event in shared.heard.left_events] == [("gate", "mistwatch.tamper.begin")]
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuvj422p", "yuv444p", "nv12", "gray", "rgb24", "yuv420p10le"])
