@@ -167,6 +167,10 @@ def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbac
 
 def _open_file(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
     path = unquote(location[len("file://") :]) if _SCHEME.match(location) else location
+    if not path.strip():  # Python takes it for the current folder
+        raise SourceError(
+            f"camera {camera}: its source is empty; expected a URL, or the path of a file or folder", code="usage"
+        )
     started_at = _instant(camera, options.started_at)
     recording: FileSource | JoinedSource
     if Path(path).is_dir():
