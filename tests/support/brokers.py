@@ -23,8 +23,11 @@ import pytest
 from ports import free_port
 
 KAFKA_VERSION = "3.9.1"
+#: The description of Apache Kafka on Maven Central, where Maven looks first.
+MAVEN_CENTRAL = (
+    f"https://repo.maven.apache.org/maven2/org/apache/kafka/kafka_2.13/{KAFKA_VERSION}/kafka_2.13-{KAFKA_VERSION}.pom"
+)
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"  # 16 bytes in base64, any
-MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2/org/apache/maven/maven-metadata.xml"
 JARS = Path.home() / ".cache" / "mistwatch-tests" / f"kafka-{KAFKA_VERSION}"
 
 
@@ -237,7 +240,7 @@ def without_kafka(what: str) -> NoReturn:
 
 
 def maven_central_answers() -> bool:
-    """Return whether the repository that Maven takes its plugins from can be reached from here."""
+    """Return whether Apache Kafka can be had from Maven Central here."""
     with contextlib.suppress(OSError):
         urllib.request.urlopen(MAVEN_CENTRAL, timeout=10).close()
         return True
