@@ -1,6 +1,7 @@
 """Run the whole fault suite and write its table into docs/RELIABILITY.md.
 
     python bench/reliability.py --run     # `make faults`: half an hour and more of a quiet machine
+    python bench/reliability.py --again   # only what failed in the run before; its rows join those of that run
     python bench/reliability.py           # the page from the committed results
 
 The rows are JSON lines in bench/results/reliability/faults.jsonl, one of each test of tests/faults/. A run replaces
@@ -51,11 +52,13 @@ def soak_lines(soak: Mapping[str, Any] | None) -> str:
     """Return the figures of the newest soak of each kind as Markdown."""
     if soak is None:
         return "No soak has been committed yet."
-    head = "| soak | hours | cameras | PSS early, late | descriptors | threads | CPU | events | outbox |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    columns = ["soak", "hours", "cameras", "lowest PSS of a minute, early and late", "highest PSS"]
+    head = "| " + " | ".join([*columns, "descriptors", "threads", "CPU", "events", "outbox"]) + " |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
     for name, run in soak.items():
         counts = [
             f"{run['pss_mb']['early']:.0f} MB, {run['pss_mb']['late']:.0f} MB ({run['mb_a_camera']:.1f} MB a camera)",
+            f"{run['pss_most_mb']:.0f} MB",
             f"{run['descriptors']['early']:.0f}, {run['descriptors']['late']:.0f}",
             f"{run['threads']['early']:.0f}, {run['threads']['late']:.0f}",
             f"{run['cpu_cores']:.2f} cores ({run['cpu_cores'] / run['cameras'] * 100:.1f} % of one a camera)",
@@ -83,14 +86,21 @@ def write_page() -> None:
     PAGE.write_text(head + generated() + rest.partition(END)[2], encoding="utf-8")
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], *, again: bool = False) -> int:
     """Run the suite; the results replace the committed ones where all of it passes.
+
+    Args:
+        arguments: of pytest.
+        again: run only the tests that failed in the run before, and keep the rows of the others.
 
     Returns pytest's status; 1 also where tests were skipped without a selection.
     """
     fresh = FAULTS.with_suffix(".new")
     fresh.parent.mkdir(parents=True, exist_ok=True)
-    fresh.unlink(missing_ok=True)
+    if again:
+        arguments = ["--last-failed", "--last-failed-no-failures", "none", *arguments]
+    else:
+        fresh.unlink(missing_ok=True)
     fresh.touch()
     environment = os.environ | {
         "MISTWATCH_FAULTS": "whole",
@@ -129,9 +139,10 @@ def tests_of_the_suite() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="store_true", help="run the suite first")
+    parser.add_argument("--again", action="store_true", help="run only what failed in the run before")
     options, arguments = parser.parse_known_args()
-    if options.run:
-        sys.exit(run(arguments))
+    if options.run or options.again:
+        sys.exit(run(arguments, again=options.again))
     write_page()
 
 

@@ -7,6 +7,8 @@ runs `mistwatch run` in a process of its own over RTSP cameras of the tests (tes
 10 pictures a second, sampled at 5) and some rendered ones, an embedded Triton whose model costs nothing, and the
 embedded broker. Cameras named by ``--flapping`` are refused, reset, silent and garbled at random. Once a minute the
 whole tree of the worker's processes is sampled: PSS, open descriptors, threads, processor time; and its metrics.
+Clips that wait for the scorer are memory that comes and goes within seconds. Of the memory, a sample therefore has the
+lowest and the highest of several looks. The lowest must not grow; the highest shows the bound of the queues.
 
 It writes bench/results/reliability/soak.json (a run for each name), docs/soak.webp (of the longest run), and the page
 docs/RELIABILITY.md. It ends with status 1 where something grows, or where an event that the outbox has accepted is
@@ -17,6 +19,7 @@ it may run at low priority (``nice``), where delays say nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -53,6 +56,8 @@ TOPIC = "mistwatch.alerts"
 #: Growth that is none: the allocator and caches settle in the first minutes. Shares of the early value, and constants.
 _PSS_GROWTH, _PSS_MB = 0.15, 30.0
 _COUNT_GROWTH, _COUNT = 0.10, 24.0
+#: Between two looks at the memory, seconds; not a divisor of the 20 s after which the films of the cameras repeat.
+_LOOK_SECONDS = 7.0
 #: The early and the late value are means over these shares of the run.
 _EARLY, _LATE = (0.05, 0.20), (0.85, 1.0)
 
@@ -63,7 +68,8 @@ class Sample:
 
     Attributes:
         minutes: since the first sample.
-        pss_mb, descriptors, threads, processes: of the tree.
+        pss_mb, descriptors, threads, processes: of the tree; the memory is the lowest since the sample before.
+        pss_most_mb: the highest since the sample before.
         cpu_seconds: of the tree, since its start; processes that have ended do not count.
         outbox: events that wait.
         connected: cameras that deliver.
@@ -72,6 +78,7 @@ class Sample:
 
     minutes: float
     pss_mb: float
+    pss_most_mb: float
     descriptors: int
     threads: int
     processes: int
@@ -81,23 +88,36 @@ class Sample:
     scored: float
 
 
-def look(pid: int, port: int, began: float) -> Sample:
-    """Sample a worker. A process that ends meanwhile does not count."""
-    pss = descriptors = threads = processes = 0
+def memory_mb(pid: int) -> float:
+    """Return the PSS of a tree of processes. A process that ends meanwhile does not count."""
+    pss = 0
+    for each in tree_pids(pid):
+        with contextlib.suppress(OSError, StopIteration):
+            rollup = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+            pss += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return pss / 1000
+
+
+def look(pid: int, port: int, began: float, memory: Sequence[float]) -> Sample:
+    """Sample a worker. A process that ends meanwhile does not count.
+
+    Args:
+        memory: PSS of the looks since the sample before, MB.
+    """
+    descriptors = threads = processes = 0
     for each in tree_pids(pid):
         home = Path(f"/proc/{each}")
         try:
-            rollup = (home / "smaps_rollup").read_text().splitlines()
-            pss += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
             descriptors += len(list((home / "fd").iterdir()))
             threads += len(list((home / "task").iterdir()))
             processes += 1
-        except (OSError, StopIteration):
+        except OSError:
             continue
     metrics = read_metrics(port)
     return Sample(
         minutes=(time.monotonic() - began) / 60,
-        pss_mb=pss / 1000,
+        pss_mb=min(memory),
+        pss_most_mb=max(memory),
         descriptors=descriptors,
         threads=threads,
         processes=processes,
@@ -219,7 +239,7 @@ def site(folder: Path, triton: str, kafka: str, port: int, sources: Mapping[str,
     return {
         "site": "soak",
         "state_dir": str(folder / "state"),
-        "triton": {"address": triton, "queue_clips": 16, "max_in_flight": 8},
+        "triton": {"address": triton, "max_in_flight": 8},
         "kafka": {"bootstrap": kafka, "topic": TOPIC},
         "alerts": {"min_clips": 1},
         "evidence": {"quota_mb": 200},
@@ -237,22 +257,27 @@ def watch(
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"soak: the cameras are not watched within 300 s: {tail(folder)}")
         time.sleep(1.0)
-    began, samples = time.monotonic(), list[Sample]()
+    began, looks, samples, memory = time.monotonic(), 0, list[Sample](), list[float]()
     while (passed := time.monotonic() - began) < options.hours * 3600:
         if worker.poll() is not None:
             raise SystemExit(f"soak: the worker has ended by itself with status {worker.returncode}: {tail(folder)}")
-        if passed >= len(samples) * options.every:
-            samples.append(look(worker.pid, port, began))
+        if passed >= looks * _LOOK_SECONDS:
+            looks += 1
+            memory.append(memory_mb(worker.pid))
+        if passed >= len(samples) * options.every and memory:
+            samples.append(look(worker.pid, port, began, memory))
+            memory = []
             last = samples[-1]
             print(
-                f"{last.minutes:6.1f} min: {last.pss_mb:.0f} MB, {last.descriptors} descriptors, "
-                f"{last.threads} threads, {last.connected:.0f} cameras, {last.outbox:.0f} events waiting, "
+                f"{last.minutes:6.1f} min: {last.pss_mb:.0f} to {last.pss_most_mb:.0f} MB, "
+                f"{last.descriptors} descriptors, {last.threads} threads, {last.connected:.0f} cameras, "
+                f"{last.outbox:.0f} events waiting, "
                 f"{last.scored:.0f} clips",
                 flush=True,
             )
         trouble.step()
         time.sleep(1.0)
-    samples.append(look(worker.pid, port, began))
+    samples.append(look(worker.pid, port, began, [*memory, memory_mb(worker.pid)]))
     return samples, trouble.faults
 
 
@@ -273,6 +298,7 @@ def figures(samples: Sequence[Sample], cameras: int) -> dict[str, Any]:
         "hours": minutes / 60,
         "cameras": cameras,
         "pss_mb": pss,
+        "pss_most_mb": max(one.pss_most_mb for one in samples),
         "mb_a_camera": pss["late"] / cameras,
         "descriptors": values("descriptors"),
         "threads": values("threads"),
@@ -323,9 +349,13 @@ def draw(name: str, run: Mapping[str, Any], path: Path) -> None:
     for axes, (key, title) in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True):
         heights = cores if key == "cpu" else [one[key] for one in samples]
         start = 1 if key == "cpu" else 0
+        most = [one["pss_most_mb"] for one in samples] if key == "pss_mb" else heights
+        axes.fill_between(
+            minutes, heights, most, color="#0072B2", alpha=0.2, linewidth=0
+        )  # clips that wait come and go
         axes.plot(minutes[start:], heights[start:], color="#0072B2", linewidth=1.4)
         axes.set_title(title, fontsize=9, loc="left", color="#22313f")
-        axes.set_ylim(0, max([*heights, 1]) * 1.15)
+        axes.set_ylim(0, max([*most, 1]) * 1.15)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8, colors="#22313f")
     for axes in figure.axes[-2:]:

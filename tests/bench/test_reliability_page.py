@@ -109,3 +109,26 @@ def test_a_run_that_leaves_tests_out_changes_nothing(
     assert reliability.run(selection) == status
     assert (committed.read_text(), len(written)) == (("{}\n{}\n", 1) if objection is None else ("kept", 0))
     assert capsys.readouterr().out.partition(":")[0] == (objection or "")
+
+
+def test_what_failed_is_run_again_by_itself_and_its_row_joins_the_others(
+    reliability: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "suite").mkdir()
+    failing = SUITE.replace('pytest.skip("missing")', 'pytest.fail("broken")').replace('"{}\\n"', 'f"{os.getpid()}\\n"')
+    (tmp_path / "suite" / "test_suite.py").write_text(failing)
+    committed = tmp_path / "faults.jsonl"
+    committed.write_text("kept")
+    suite = [sys.executable, "-m", "pytest", "-c", os.devnull, "-o", f"cache_dir={tmp_path / 'cache'}"]
+    for name, value in (("SUITE", [*suite, str(tmp_path / "suite")]), ("FAULTS", committed), ("write_page", list)):
+        monkeypatch.setattr(reliability, name, value)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PART", "missing")
+    assert reliability.run([]) == 1
+    assert committed.read_text() == "kept"
+    (first,) = committed.with_suffix(".new").read_text().splitlines()
+    monkeypatch.setenv("PART", "there")
+    assert reliability.run([], again=True) == 0
+    rows = committed.read_text().splitlines()
+    assert rows[0] == first, "the row of the first run"
+    assert len(set(rows)) == 2, "and one of another process"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ def soak(load: Any) -> Any:
 
 
 def samples(soak: Any, pss: list[float]) -> list[Any]:
-    """One a minute, of a worker with four processes."""
+    """One a minute, of a worker with four processes; in each minute, clips that wait take up to 300 MB more."""
     return [
-        soak.Sample(float(minute), mb, 100, 40, 4, 30.0 * minute, 0.0, 16.0, 80.0 * minute)
+        soak.Sample(float(minute), mb, mb + 300.0, 100, 40, 4, 30.0 * minute, 0.0, 16.0, 80.0 * minute)
         for minute, mb in enumerate(pss)
     ]
 
@@ -36,6 +37,15 @@ def test_a_worker_whose_memory_settles_passes(soak: Any) -> None:
 def test_memory_that_grows_is_found(soak: Any) -> None:
     (problem,) = judged(soak, [200.0 + 2.5 * minute for minute in range(61)])
     assert problem.startswith("pss_mb grew from 21")
+
+
+def test_a_sample_has_the_lowest_and_the_highest_memory_of_its_minute(soak: Any) -> None:
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        try:
+            sample = soak.look(worker.pid, 1, 0.0, [410.0, 400.0, 700.0])
+        finally:
+            worker.kill()
+    assert (sample.pss_mb, sample.pss_most_mb, sample.processes) == (400.0, 700.0, 1)
 
 
 def test_a_missing_event_is_found(soak: Any) -> None:
@@ -64,4 +74,6 @@ def test_the_picture_is_drawn_and_the_page_has_a_line(soak: Any, tmp_path: Path)
     soak.draw("an hour", run, tmp_path / "soak.webp")
     assert (tmp_path / "soak.webp").read_bytes()[8:12] == b"WEBP"
     line = soak.reliability.soak_lines({"an hour": run}).splitlines()[-1]
-    assert line.startswith("| an hour | 1.00 | 16 | 200 MB, 200 MB (12.5 MB a camera) | 100, 100 | 40, 40 | 0.50 cores")
+    assert line.startswith(
+        "| an hour | 1.00 | 16 | 200 MB, 200 MB (12.5 MB a camera) | 500 MB | 100, 100 | 40, 40 | 0.50 cores"
+    )

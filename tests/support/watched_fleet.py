@@ -44,11 +44,15 @@ class Notes:
         later = [arrived for _, _, arrived in list(self.clips) if arrived > moment + 0.8]
         return min(later, default=None)
 
-    def holes(self) -> int:
-        """Clips that are missing between two others of a segment, and segments beyond the first."""
+    def holes(self, every_seconds: float = 0.2) -> int:
+        """Clips that are missing between two others of a segment, and segments beyond the first.
+
+        Args:
+            every_seconds: from the begin of a clip to that of the next one.
+        """
         segments = [segment for segment, _, _ in self.clips]
         starts = [start for _, start, _ in self.clips]
-        steps = [round((later - start) / 0.2) for start, later in itertools.pairwise(starts)]
+        steps = [round((later - start) / every_seconds) for start, later in itertools.pairwise(starts)]
         return sum(step - 1 for step in steps) + len(set(segments)) - 1
 
 
