@@ -54,6 +54,8 @@ _GROUP_OF = {
     "noida_db": "serve",
     "cv2": "demo",
     "anyio": "console",
+    "authlib": "oidc",
+    "joserfc": "oidc",
     "argon2": "console",
     "starlette": "console",
     "uvicorn": "console",

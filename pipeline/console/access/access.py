@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipeline.access_settings import AccessSettings, Role
 from pipeline.console.access import audit
@@ -16,6 +17,9 @@ from pipeline.console.access.roles import RULES, Rule
 from pipeline.console.access.sessions import Session, Sessions
 from pipeline.console.access.signed_links import SignedLinks
 from pipeline.console.access.users import User, UsersFile, UsersFileError
+
+if TYPE_CHECKING:
+    from pipeline.console.access.oidc import Oidc
 
 #: Proof of a user of a provider, who is in no file.
 OIDC_PROOF = "oidc"
@@ -65,12 +69,20 @@ class Access:
         self.links = SignedLinks()
         self.passwords = Passwords()
         self._file = UsersFile(settings.users_file) if settings.users_file is not None else None
+        self.oidc = self._single_sign_on()
         self._logged: str | None = None
         #: The user of a console without a login; its token holds until the console stops.
         self.local: ConsoleUser | None = None
         if not settings.asks_for_login:
             _, session = Sessions(idle_seconds=1, most_seconds=1).begin("local", Role.ADMIN, "", 0.0)
             self.local = ConsoleUser("local", Role.ADMIN, session.csrf_token)
+
+    def _single_sign_on(self) -> Oidc | None:
+        if self.settings.oidc is None:
+            return None
+        from pipeline.console.access.oidc import Oidc
+
+        return Oidc(self.settings.oidc, self.clock, self.wall_clock)
 
     @property
     def cookie(self) -> str:

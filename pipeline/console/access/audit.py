@@ -49,7 +49,7 @@ def denied(user: str | None, address: str, method: str, path: str, reason: str) 
 
 def users_unusable(problem: str) -> None:
     """Log that the file of users cannot be used; until it is mended, no request with a login is served."""
-    _log.error("console users file cannot be used", problem=_shown(problem))
+    _log.error("console users file cannot be used", problem=printable(problem))
 
 
 def _shown(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import jinja2
 from starlette.requests import Request
@@ -14,9 +14,11 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from pipeline.access_settings import Role
 from pipeline.console.access import audit
 from pipeline.console.access.access import Access, ConsoleUser
+from pipeline.console.access.local_target import local_target
 from pipeline.console.access.origins import token_matches
 from pipeline.console.access.passwords import TooManyLoginsError
 from pipeline.console.access.roles import SAFE
+from pipeline.console.access.single_sign_on import SingleSignOn
 from pipeline.console.access.users import UsersFileError
 
 _FOLDER = Path(__file__).parent
@@ -36,6 +38,9 @@ class Pages:
     def __init__(self, access: Access) -> None:
         self._access = access
         self.without_login = frozenset({"/login", "/login/style.css"})
+        self._single_sign_on = None if access.oidc is None else SingleSignOn(access, access.oidc, self)
+        if self._single_sign_on is not None:
+            self.without_login |= self._single_sign_on.paths
         self.paths = self.without_login | {"/logout", "/api/session"}
 
     async def answer(self, request: Request, user: ConsoleUser | None, identity: str) -> Response:
@@ -51,11 +56,13 @@ class Pages:
         if path == "/login" and method in SAFE:
             if user is not None:
                 return RedirectResponse(local_target(request.query_params.get("next", "")), 303)
-            return self._page(request.query_params.get("next", ""))
+            return self.login_page(request.query_params.get("next", ""))
         if path == "/login" and method == "POST":
             if self._access.local is not None:
                 return RedirectResponse("/", 303)
             return await self._log_in(request, identity)
+        if self._single_sign_on is not None and path in self._single_sign_on.paths and method == "GET":
+            return await self._single_sign_on.answer(request, identity)
         if path == "/logout" and method == "POST" and user is not None:
             return await self._log_out(request, user, identity)
         if path == "/api/session" and method in SAFE and user is not None:
@@ -74,9 +81,13 @@ class Pages:
         )
         return answer
 
-    def _page(self, target: str, *, problem: str = "", status: int = 200) -> HTMLResponse:
+    def login_page(self, target: str, *, problem: str = "", status: int = 200) -> HTMLResponse:
+        """Return the page with the form, and with a line about a problem."""
         text = _templates.get_template("login.html").render(
-            problem=problem, target=local_target(target), password=self._access.asks_for_password
+            problem=problem,
+            target=local_target(target),
+            password=self._access.asks_for_password,
+            single_sign_on=self._access.oidc is not None,
         )
         return HTMLResponse(text, status)
 
@@ -89,7 +100,7 @@ class Pages:
         try:
             users = self._access.users()
         except UsersFileError:
-            return self._page(target, problem="The users of the console cannot be read; see its log.", status=503)
+            return self.login_page(target, problem="The users of the console cannot be read; see its log.", status=503)
         known = name if name in users else None
         attempt = self._access.limits.begin(name, address, self._access.clock())
         if attempt.wait_seconds > 0:
@@ -106,13 +117,13 @@ class Pages:
             raise
         if user is None:
             audit.login_failed(known, address, "wrong name or password")
-            return self._page(target, problem="The name or the password is wrong.", status=401)
+            return self.login_page(target, problem="The name or the password is wrong.", status=401)
         self._access.limits.succeed(attempt)
         audit.logged_in(user.name, user.role, address)
         return self.begin_session(user.name, user.role, user.proof, identity, local_target(target))
 
     def _later(self, target: str, seconds: int) -> HTMLResponse:
-        answer = self._page(target, problem=f"Too many logins failed. Try again in {seconds} s.", status=429)
+        answer = self.login_page(target, problem=f"Too many logins failed. Try again in {seconds} s.", status=429)
         answer.headers["Retry-After"] = str(seconds)
         return answer
 
@@ -135,20 +146,6 @@ class Pages:
 def continue_page(target: str) -> HTMLResponse:
     """Return a page that loads ``target`` again: a link from another site came without the SameSite=Strict cookie."""
     return HTMLResponse(_templates.get_template("continue.html").render(target=local_target(target)))
-
-
-def local_target(text: str) -> str:
-    r"""Return a path of this console to go on to; ``/`` for everything else.
-
-    >>> [local_target(text) for text in ("/alerts?camera=gate", "//evil.example/", r"/\evil", "https://evil.example")]
-    ['/alerts?camera=gate', '/', '/', '/']
-    """
-    local = text.startswith("/") and not text.startswith("//") and text.isprintable() and "\\" not in text
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return "/"
-    return text if local and not parts.scheme and not parts.netloc and not text.startswith("/login") else "/"
 
 
 async def _form(request: Request) -> dict[str, str] | None:
