@@ -57,7 +57,7 @@ class Pages:
             if user is not None:
                 return RedirectResponse(local_target(request.query_params.get("next", "")), 303)
             return self.login_page(request.query_params.get("next", ""))
-        if path == "/login" and method == "POST":
+        if path == "/login" and method == "POST" and (self._access.asks_for_password or self._access.local is not None):
             if self._access.local is not None:
                 return RedirectResponse("/", 303)
             return await self._log_in(request, identity)

@@ -51,6 +51,7 @@ def test_a_login_at_the_provider_begins_a_session_with_the_highest_mapped_role(c
         page = browser.get("/login").text
         assert 'href="/login/oidc?next=/"' in page
         assert 'name="password"' not in page
+        assert browser.post("/login", data={"name": "olga", "password": "x"}).status_code == 405
         answer = browser.get(to_provider(browser), headers=LINK)
         assert (answer.status_code, answer.headers["location"]) == (303, "/alerts/7")
         cookies = [cookie.lower() for cookie in answer.headers.get_list("set-cookie")]
