@@ -40,6 +40,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from operators.tamper.kinds import ALL_KINDS, TamperKind
 from operators.zones import Polygons
+from pipeline.access_settings import AccessSettings
 from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
@@ -500,6 +501,7 @@ class Site(BaseSettings):
     likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")
     places: PlacesSettings | None = Field(None, description="name the place and the thing of an alert; default: off")
     metrics: MetricsSettings | None = None
+    console: AccessSettings = Field(AccessSettings(), description="access to the console")
     log: LogSettings = LogSettings()
     group: GroupSettings = GroupSettings()
     detectors: dict[Name, DetectorSettings] = Field(
@@ -933,6 +935,7 @@ def _checked(path: Path, document: dict[str, Any], kind: type[_SiteKind]) -> _Si
             "triton": _triton_beside(path, site.triton),
             "detectors": detectors,
             "cameras": cameras,
+            "console": site.console.beside(path.parent),
         }
     )
 

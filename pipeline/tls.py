@@ -69,8 +69,30 @@ def verifying_context(
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one
         raise TlsFileError(f"{what} authority {ca}: {_file_problem(error, 'a certificate')}") from None
-    if certificate is None:
-        return context
+    if certificate is not None:
+        _show(context, what, certificate, key, key_password)
+    return context
+
+
+def serving_context(what: str, *, certificate: Path, key: Path | None = None) -> ssl.SSLContext:
+    """Return the context of a server, TLS 1.2 or later.
+
+    Args:
+        what: the server, at the beginning of an error: ``console TLS``.
+        certificate: PEM file of the server's certificate, with its chain.
+        key: PEM file of its key, not encrypted; None: it is in the file of the certificate.
+
+    Raises:
+        TlsFileError: a file cannot be read or does not hold what it should.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _show(context, what, certificate, key, None)
+    return context
+
+
+def _show(context: ssl.SSLContext, what: str, certificate: Path, key: Path | None, key_password: str | None) -> None:
+    """Let a context show a certificate. Raises TlsFileError."""
     named = str(certificate) if key is None else f"{certificate} with the key {key}"
     if key is not None:
         require_readable(f"{what} key", key)
@@ -94,7 +116,6 @@ def verifying_context(
         raise TlsFileError(f"{what} certificate {named}: {why}") from None
     except OSError as error:
         raise TlsFileError(f"{what} certificate {named}: {error.strerror or error}") from None
-    return context
 
 
 def require_readable(what: str, path: Path) -> bytes:

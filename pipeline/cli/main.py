@@ -19,6 +19,7 @@ from pipeline.cli import (
     cameras,
     compare,
     config,
+    console_users,
     evaluate,
     export,
     features,
@@ -52,6 +53,12 @@ _GROUP_OF = {
     "openvino": "serve",
     "noida_db": "serve",
     "cv2": "demo",
+    "anyio": "console",
+    "authlib": "oidc",
+    "joserfc": "oidc",
+    "argon2": "console",
+    "starlette": "console",
+    "uvicorn": "console",
 }
 
 app = typer.Typer(
@@ -77,6 +84,7 @@ app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(cameras.app, name="cameras")
 app.add_typer(config.app, name="config")
+app.add_typer(console_users.app, name="console-users")
 app.add_typer(weights.app, name="weights")
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(outbox.app, name="outbox")
