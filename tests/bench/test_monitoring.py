@@ -108,8 +108,7 @@ def test_every_rule_says_what_to_do(monitoring: Any) -> None:
         promql_parser.parse(rule["expr"])
 
 
-#: Series in steps of a minute, the minute that is looked at, and the cameras, sinks or instances that a rule names then.
-#: `_` is a scrape without the series.
+#: Series in steps of a minute, and the labels of the alerts at some minutes. `_` is a scrape without the series.
 CASES: list[tuple[str, dict[str, str], dict[int, list[dict[str, str]]]]] = [
     (
         "CameraDark",

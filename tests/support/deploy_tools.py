@@ -1,9 +1,11 @@
-"""The programs that check what stands under deploy/, where `make deploy-tools` has fetched them or the PATH has them."""
+"""The programs that check what stands under deploy/: those of `make deploy-tools`, or of the PATH."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def tool(name: str) -> str:
     """The path of a program; skips the test where it is missing."""
-    path = shutil.which(name, path=str(ROOT / ".tools" / "bin")) or shutil.which(name)
+    folders = [str(ROOT / ".tools" / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    path = shutil.which(name, path=os.pathsep.join(folders))
     if path is None:
         pytest.skip(f"missing: {name} (make deploy-tools)")
     return path
