@@ -91,6 +91,9 @@ def packages(build: Build) -> set[str]:
 def test_the_steps_of_the_worker_give_a_worker_without_torch(root: Path, tmp_path: Path) -> None:
     build = built(root / "deploy" / "images" / "worker.Dockerfile", root, tmp_path / "image")
     assert packages(build) & set(HEAVY) == set()
+    (deploy,) = (build.root / "opt" / "mistwatch").glob("lib/python*/site-packages/deploy")
+    strangers = {path.suffix for path in deploy.rglob("*") if path.is_file()} - {".py", ".typed", ".pyc"}
+    assert strangers == set(), "what is used from the repository alone is in the wheel"
     outside = tmp_path / "outside"
     shutil.copytree(root / "deploy" / "compose" / "site", outside)
     for arguments in (("--help",), ("run", "--help"), ("config", "check", "site.yaml")):
