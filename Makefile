@@ -24,7 +24,7 @@ BY_FILE   := --dist loadfile --max-worker-restart 0
 PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
-.PHONY: help venv weights system test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
+.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -44,6 +44,20 @@ venv: $(STAMP)  ## everything into .venv (a second run reuses it)
 
 system:  ## Debian's packages for the tests: Chromium, FFmpeg, GStreamer's RTSP server, Java and Maven for Apache Kafka (as root)
 	xargs -a debian-packages.txt sh -c 'dpkg -s "$$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$$@"; }' --
+
+# The chart's and the rules' own programs, for the tests of deploy/, which are skipped without them. Debian's package is
+# unpacked, not installed: it would start a server. The schema of compose files lies in the module of the compose project.
+HELM    := helm.sh/helm/v3/cmd/helm@v3.22.0
+COMPOSE := github.com/compose-spec/compose-go/v2@v2.17.0
+deploy-tools:  ## into .tools: helm (built with Go, some minutes), promtool (Debian's), the schema of compose files
+	mkdir -p .tools/bin
+	GOBIN=$(CURDIR)/.tools/bin go install $(HELM)
+	go mod download -json $(COMPOSE) 2>/dev/null | sed -n 's/.*"Zip": "\(.*\)".*/\1/p' > .tools/compose-zip || true
+	$(PYTHON) -c "import sys, zipfile; z = zipfile.ZipFile(open('.tools/compose-zip').read().strip()); \
+	  name = next(n for n in z.namelist() if n.endswith('/schema/compose-spec.json')); \
+	  open('.tools/compose-spec.json', 'wb').write(z.read(name))"; rm .tools/compose-zip
+	cd .tools && apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus && \
+	  cp prometheus/usr/bin/promtool bin/ && rm -r prometheus prometheus_*.deb
 
 lint: venv  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

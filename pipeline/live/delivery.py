@@ -32,6 +32,9 @@ class RelayLog(RelayListener):
         self, metrics: Metrics, sink: str, place: str, delivered: Delivered, set_aside: Callable[[], None]
     ) -> None:
         self._reconnects = metrics.sink_reconnects.labels(sink)
+        self._away = metrics.sink_away.labels(sink)
+        self._away.set(1)
+        self.is_away = True  #: the sink takes no events; so until it was reached for the first time
         self._set_aside = metrics.events_set_aside.labels(sink)
         self._sink = sink
         self._place = place
@@ -41,10 +44,16 @@ class RelayLog(RelayListener):
     def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
         self._delivered(event, delay_seconds, publish_seconds)
 
+    def _set_away(self, away: bool) -> None:
+        self.is_away = away
+        self._away.set(away)
+
     def waiting(self, reason: str) -> None:
+        self._set_away(True)
         _log.warning("waiting for the sink; alerts are kept", sink=self._sink, reason=reason)
 
     def resumed(self) -> None:
+        self._set_away(False)
         _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
 
     def reconnected(self) -> None:
@@ -62,6 +71,10 @@ class OutboxLog(OutboxListener):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._refused: dict[str, int] = {}  # alerts since the sink is full
+
+    def is_full(self, sink: str) -> bool:
+        """Return whether the sink does not get new alerts, because too much waits for it."""
+        return sink in self._refused
 
     def watch(self, outbox: Outbox, sinks: list[str]) -> None:
         """Let the gauges show the outbox."""

@@ -8,7 +8,15 @@ from enum import StrEnum
 from threading import Lock, Thread
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    make_wsgi_app,
+    start_http_server,
+)
 
 from operators.background import SceneKind
 from operators.chain import ChainSettings
@@ -20,6 +28,7 @@ from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
 from pipeline.errors import MistwatchError
+from pipeline.live.health import Probed, with_probes
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.supervision import Condition, State
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -62,6 +71,7 @@ class Metrics:
 
     def __init__(self, *, detectors: bool = False) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # its memory, processor time and descriptors, and when it started
         self._labelled_by_detector = detectors
         common: dict[str, Any] = {"registry": self.registry, "namespace": "mistwatch"}
         watch = ["camera", "detector"] if detectors else ["camera"]
@@ -91,6 +101,7 @@ class Metrics:
         self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
         self.clips_gated = Counter("clips_gated", "Clips not sent, because nothing moved in them", watch, **common)
         self.clips_in_flight = Gauge("clips_in_flight", "Clips sent to Triton and not answered", **common)
+        self.scorer_away = Gauge("scorer_away", "1 while clips or the start wait for Triton or a model", **common)
         self.scorer_reconnects = Counter(
             "scorer_reconnects", "Connections to Triton that had died without a sign and were replaced", **common
         )
@@ -148,6 +159,7 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             **common,
         )
+        self.sink_away = Gauge("sink_away", "1 while a sink takes no events; they are kept", ["sink"], **common)
         self.sink_reconnects = Counter(
             "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
         )
@@ -222,8 +234,11 @@ class Metrics:
         ):
             metric.remove_by_labels({"camera": camera})
 
-    def serve(self, host: str, port: int) -> MetricsServer:
+    def serve(self, host: str, port: int, probed: Probed | None = None) -> MetricsServer:
         """Answer ``/metrics`` on ``host:port`` until the returned server is closed.
+
+        Args:
+            probed: asked for the answers to ``/healthz`` and ``/readyz``; see :mod:`pipeline.live.health`.
 
         Raises:
             MetricsError: the address cannot be listened on; the text names it.
@@ -235,6 +250,8 @@ class Metrics:
                 f"metrics address {host}:{port} cannot be listened on ({error.strerror}): "
                 "set metrics.port to a free port, or leave it out"
             ) from error
+        if probed is not None:
+            server.set_app(with_probes(make_wsgi_app(self.registry), probed))
         return MetricsServer(server, thread)
 
 

@@ -23,6 +23,7 @@ from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
+from pipeline.live.health import SinkState
 from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
@@ -201,13 +202,17 @@ class Service:
             published(event)
 
         first = next(iter(sinks), None)  # an event counts and is shown once, when the first sink has it
+        self._relay_logs = {
+            name: RelayLog(
+                self.metrics, name, str(sink), delivered if name == first else ignore, self._dead_letters.notify
+            )
+            for name, sink in sinks.items()
+        }
         self._relays = Relays(
             Relay(
                 sink,
                 self.outbox.deliveries(name),
-                listener=RelayLog(
-                    self.metrics, name, str(sink), delivered if name == first else ignore, self._dead_letters.notify
-                ),
+                listener=self._relay_logs[name],
                 most_backoff_seconds=SINKS[name].most_backoff_seconds,
                 is_late=_never_late
                 if self.ownership is None
@@ -224,8 +229,11 @@ class Service:
         self._missing: list[Target] = []  # parts that live cameras lack at the start
         self._misfits: dict[Target, str] = {}  # why a late part is not used, as it was logged
         self._awaited: AwaitedParts | None = None
+        self._has_started = self._is_stopping = False
         self._metrics_server = (
-            self.metrics.serve(site.metrics.host, site.metrics.port) if site.metrics is not None else None
+            self.metrics.serve(site.metrics.host, site.metrics.port, _Probed(self))
+            if site.metrics is not None
+            else None
         )
 
     def prepare(self, stop: threading.Event, *, patient: bool) -> bool:
@@ -674,6 +682,7 @@ class Service:
         if self.reports is not None:
             self.reports.start()
         self.worker.start()
+        self._has_started = True
         if self._group is not None:
             assert self.ownership is not None
             self._group.start(self.ownership)
@@ -739,6 +748,7 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        self._is_stopping = True
         deadline = Deadline(_STOP_SECONDS + max(relay_seconds - _RELAY_SECONDS, 0.0))
         if self._group is not None and self._is_member:
             self._others.update(state.camera for state in self.board.states)
@@ -781,6 +791,40 @@ class Service:
         at_once(ends, seconds + _GRACE_SECONDS)
 
 
+class _Probed:
+    """A service as its probes see it; see :class:`pipeline.live.health.Probed`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def dead_threads(self) -> list[str]:
+        worker = self._service.worker
+        return [*(worker.dead_threads() if worker is not None else ()), *self._service._relays.dead_threads()]
+
+    def step_seconds(self) -> float:
+        worker = self._service.worker
+        return 0.0 if worker is None else worker.step_seconds
+
+    def starting(self) -> str:
+        if self._service._has_started:
+            return ""
+        return "the scorer and its models" if self._service._scoring.away_seconds > 0 else "cameras and models"
+
+    def is_stopping(self) -> bool:
+        return self._service._is_stopping
+
+    def scorer_away(self) -> float:
+        return self._service.scorer_away_seconds
+
+    def outbox_blocked(self) -> bool:
+        worker = self._service.worker
+        return worker is not None and worker.is_outbox_blocked
+
+    def sink_states(self) -> list[SinkState]:
+        full = self._service._outbox_log.is_full
+        return [SinkState(name, log.is_away, full(name)) for name, log in self._service._relay_logs.items()]
+
+
 class _ScoringLog(OutageLog):
     """Turns the scoring client's callbacks into metrics and log lines.
 
@@ -804,6 +848,14 @@ class _ScoringLog(OutageLog):
     def _set_missing(self, part: Target, *, missing: bool) -> None:
         for watch in self._watches_by(part):
             self._metrics.part_missing.labels(*self._metrics.labels_of(watch)).set(missing)
+
+    def waiting(self, reason: str) -> None:
+        super().waiting(reason)
+        self._metrics.scorer_away.set(1)
+
+    def recovered(self) -> None:
+        super().recovered()
+        self._metrics.scorer_away.set(0)
 
     def in_flight(self, clips: int) -> None:
         self._metrics.clips_in_flight.set(clips)

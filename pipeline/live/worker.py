@@ -121,6 +121,8 @@ class Worker:
         self._continuing: dict[Watcher, float] = {}
         self._waiting: set[Watcher] = set()  # whose alerts wait for an addition, or for an update with it
         self._finishing: list[Camera] = []  # nothing more comes of them, and their last alerts wait for additions
+        self._step_since: float | None = None  # monotonic; written by the operators' thread alone
+        self._is_outbox_blocked = False
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
@@ -139,6 +141,24 @@ class Worker:
     def failures(self) -> list[SourceError]:
         """The errors of the recordings that could not be read to their end."""
         return [camera.failure for camera in list(self._cameras.values()) if camera.failure is not None]
+
+    def dead_threads(self) -> list[str]:
+        """Return the names of the threads that have ended although the worker was not stopped."""
+        if self._stop.is_set() or self._operators.ident is None:
+            return []
+        threads = [thread.name for thread in (self._operators, self._supervision) if not thread.is_alive()]
+        return [*threads, "scorer"] if self._scorer.has_died else threads
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds since the operators began their present step, or last tried the outbox; 0 while they are idle."""
+        since = self._step_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def is_outbox_blocked(self) -> bool:
+        """Return whether an event waits because the outbox cannot be written."""
+        return self._is_outbox_blocked
 
     def start(self) -> None:
         """Start every thread."""
@@ -410,12 +430,15 @@ class Worker:
 
     def _run_operators(self) -> None:
         while True:
+            self._step_since = None
             try:
                 item = self._results.get(timeout=self._patience())
             except queue.Empty:
+                self._step_since = time.monotonic()
                 self._pass_enriched()
                 self._abandon_late()
                 continue
+            self._step_since = time.monotonic()
             if item is None:
                 break
             if item.camera.finished.is_set():  # it was stopped, and this comes too late
@@ -632,6 +655,7 @@ class Worker:
         waiting = False
         while True:
             stopping = self._stop.is_set()
+            self._step_since = time.monotonic()  # a full disk is waited for: no reason to restart the worker
             try:
                 is_refused = self._outbox.accept(event) is None
             except OutboxError as error:
@@ -639,11 +663,12 @@ class Worker:
                     raise
                 if not waiting:
                     _log.error("alerts cannot be kept; everything waits", camera=event.subject, error=str(error))
-                    waiting = True
+                    waiting = self._is_outbox_blocked = True
                 self._stop.wait(_OUTBOX_RETRY_SECONDS)
             else:
                 break
         if waiting:
+            self._is_outbox_blocked = False
             _log.info("alerts can be kept again")
         self._notify_relay()
         return not is_refused

@@ -72,6 +72,11 @@ class Dispatcher:
 
     # -- called from outside -----------------------------------------------------------------------------------
 
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although it was not closed."""
+        return not (self._thread.is_alive() or self._closing)
+
     def add(self, target: Target) -> None:
         """Accept lanes of one more model or part, which ``versions`` has."""
         with self.lock:

@@ -234,6 +234,11 @@ class Scorer:
             repair=repair,
         )
 
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although it was not closed."""
+        return self._dispatcher.has_died
+
     def __enter__(self) -> Self:
         return self
 

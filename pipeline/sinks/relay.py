@@ -110,6 +110,16 @@ class Relay:
         """Begin to deliver. Returns at once, also when the sink is away."""
         self._thread.start()
 
+    @property
+    def has_died(self) -> bool:
+        """Return whether its thread has ended although it was not stopped."""
+        return self._thread.ident is not None and not (self._thread.is_alive() or self._stopping.is_set())
+
+    @property
+    def name(self) -> str:
+        """The name of its thread."""
+        return self._thread.name
+
     def notify(self) -> None:
         """Deliver newly accepted events now rather than within a second."""
         self._accepted.set()
@@ -269,6 +279,10 @@ class Relays:
         """Begin to deliver, also while sinks are away."""
         for relay in self._relays:
             relay.start()
+
+    def dead_threads(self) -> list[str]:
+        """Return the names of the threads that have ended although they were not stopped."""
+        return [relay.name for relay in self._relays if relay.has_died]
 
     def notify(self) -> None:
         """Deliver newly accepted events now rather than within a second."""
