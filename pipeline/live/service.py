@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from operators.gate import GateSettings
@@ -20,6 +20,7 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.change_kinds import Difference, Kind, difference, rules_difference
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
@@ -542,10 +543,11 @@ class Service:
         model = self._served[target]
         clip = self._judging.clip_of(watch, model)
         chain = partial(self._judging.chain_of, watch)
-        tuning = self.site.gate_of(watch.camera, watch.detector)
 
         def gate(served: ServedModel) -> GateSettings | None:
-            return gate_settings(tuning, chain(served))
+            # Asked for again when the settings have changed. A camera that is being removed needs none.
+            known = watch.camera in (site := self.site).cameras
+            return gate_settings(site.gate_of(watch.camera, watch.detector), chain(served)) if known else None
 
         return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part, gate)
 
@@ -567,10 +569,50 @@ class Service:
                 judging.clip_of(watch, model)
         _require_one(found.values())
 
-    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[GroupSite, dict[Watch, Rules]]:
+    def difference(self, name: str, settings: CameraSettings) -> Difference:
+        """Return what differs from the settings with which a camera is watched. Raises MistwatchError."""
+        found = difference(self.site.cameras[name], settings)
+        if found.kind is Kind.SOURCE:
+            return found
+        _, rules = self._rules_with(name, settings)
+        kinds = [rules_difference(self._judging.rules(watch), rule) for watch, rule in rules.items()]
+        return replace(found, kind=max([found.kind, *kinds]))
+
+    def judge_camera(self, name: str, settings: CameraSettings) -> bool:
+        """Judge a camera by other settings while it goes on; return whether that was done. See :meth:`difference`.
+
+        Raises:
+            ClipMismatch, JudgingError, SettingsError: they cannot be used; nothing has changed.
+        """
+        assert self.worker is not None, "prepare() comes first"
+        with self._changing:
+            site, rules = self._rules_with(name, settings)
+            before = self.site, {watch: self._judging.rules(watch) for watch in rules}
+            done = False
+            try:
+                self._adopt(rules)
+                self.site = site
+                done = self.worker.judge_anew(name, settings.camera_zones())
+            except KeyError:  # it waits for its part, and will be judged so
+                done = True
+            finally:
+                if not done:
+                    self.site, old = before
+                    self._adopt(old)
+        return done
+
+    def _adopt(self, rules: Mapping[Watch, Rules]) -> None:
+        """Judge by these rules. Raises ClipMismatch, JudgingError: they cannot be used."""
+        for watch, rule in rules.items():
+            self._judging.adopt(watch, rule)
+        for watch in rules:
+            if (served := self._served.get(self._target_of(watch))) is not None:
+                self._judging.clip_of(watch, served)
+
+    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[Site, dict[Watch, Rules]]:
         """Return the site with a camera, and the camera's rules. Raises MistwatchError: it does not fit the site."""
         try:
-            site = self._group_site.with_camera(name, settings)
+            site = self.site.with_camera(name, settings)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         return site, {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
@@ -625,7 +667,7 @@ class Service:
 
     def _forget_camera(self, name: str) -> None:
         with self._changing:
-            self.site = self._group_site.without_camera(name)
+            self.site = self.site.without_camera(name)
 
     def _use_models(self, watches: Iterable[Watch]) -> bool:
         """Find the models or parts of a camera, and send clips to those that are new; return whether all are there.
@@ -662,11 +704,6 @@ class Service:
             except ScorerUnavailable as error:
                 found[watch] = error
         return found
-
-    @property
-    def _group_site(self) -> GroupSite:
-        assert isinstance(self.site, GroupSite), "cameras come at run time to a group only"
-        return self.site
 
     def start(self) -> None:
         """Begin to read and score."""
