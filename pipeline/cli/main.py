@@ -17,6 +17,7 @@ from pipeline.cli import (
     alerts,
     calibrate,
     cameras,
+    changes,
     compare,
     config,
     evaluate,
@@ -76,6 +77,7 @@ app.command("synth")(synth.synth)
 app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(cameras.app, name="cameras")
+app.add_typer(changes.app, name="changes")
 app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")
 app.add_typer(manifest.app, name="manifest")

@@ -77,7 +77,9 @@ def log_change(camera: str, found: Difference, change: Change | None, *, restart
     if not found.settings and change is None:
         return
     how = "the camera was started anew" if restarted else "in place"
-    _log.info("camera changed", camera=camera, settings=", ".join(found.settings) or "none", how=how, **described(change))
+    _log.info(
+        "camera changed", camera=camera, settings=", ".join(found.settings) or "none", how=how, **described(change)
+    )
 
 
 def this_user() -> str:

@@ -400,9 +400,10 @@ class Group:
             self._add(tenancy, record, settings, claim)
 
     def _change(self, tenancy: Tenancy, record: ControlRecord) -> None:
-        """Watch a camera by other settings, in place where that is possible; settings that cannot be used change nothing.
+        """Watch a camera by other settings, in place where that is possible.
 
-        A difference of the source or the clips starts the camera anew, and it alone.
+        A difference of the source or the clips starts the camera anew, and it alone. Settings that cannot be used
+        change nothing.
         """
         if (settings := self._settings_of(tenancy, record)) is None:
             return

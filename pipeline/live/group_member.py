@@ -26,8 +26,8 @@ from kafka.errors import (
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
 from pipeline import logs
-from pipeline.live.audit import Change, change_of
 from pipeline.live.assignment import GroupView, Member, share_out, view_of
+from pipeline.live.audit import Change, change_of
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_security import reason_of
 

@@ -138,6 +138,7 @@ class Service:
         check_model: Callable[[ServedModel], None] = lambda _served: None,
         group: str | None = None,
         on_fenced: Callable[[str, int], None] | None = None,
+        changeable: bool = False,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -150,6 +151,7 @@ class Service:
             group: with a :class:`~pipeline.settings.GroupSite`: the group of workers that share its cameras.
             on_fenced: workers share cameras (:attr:`ownership` is there), and :meth:`close` leaves alerts open; see
                 :class:`pipeline.live.ownership.Ownership`.
+            changeable: the site's cameras may change while it runs; see :mod:`pipeline.live.site_update`.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -161,6 +163,7 @@ class Service:
         self._run = run
         self._repair = repair_scorer
         self._check_model = check_model
+        self._changeable = changeable
         self._counted = MetricsListener(self.metrics)
         self._others: set[str] = set()  # cameras that this worker of a group has left to others
         self.reports = self._camera_reports()
@@ -371,6 +374,8 @@ class Service:
         """Watch a camera by its part, which is there now; return whether it can be used."""
         assert self.worker is not None
         assert self._scorer is not None
+        if target.part not in self.site.cameras:
+            return True  # it was removed meanwhile, and is waited for no longer
         try:
             self._check_model(served)
             for watch in self._watches_by(target):
@@ -462,8 +467,8 @@ class Service:
 
     def _reads_heat(self, target: Target) -> bool:
         """Return whether heat is drawn on pictures, or names places or zones."""
-        if self.site.evidence.attention or self.places is not None or self._is_group:
-            return True  # a camera with zones may come to a group
+        if self.site.evidence.attention or self.places is not None or self._is_group or self._changeable:
+            return True  # a camera with zones may come, or get some
         return any(self.site.cameras[watch.camera].camera_zones().names_alerts for watch in self._watches_by(target))
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
@@ -488,7 +493,8 @@ class Service:
 
     def _possible_watches(self, target: Target) -> list[Watch]:
         """The watches of a model, with one for each detector of it whose cameras may still come."""
-        coming = [Watch("", name) for name in self.site.detectors or [""]] if self._is_group else []
+        may_come = self._is_group or self._changeable
+        coming = [Watch("", name) for name in self.site.detectors or [""]] if may_come else []
         return self._watches_by(target) + [
             watch for watch in coming if self.site.model_of(watch.detector) == target.model
         ]
@@ -637,6 +643,7 @@ class Service:
             except BaseException:
                 self.site = site.without_camera(name)
                 raise
+            self._note_live(name, settings)
         return complete
 
     def remove_camera(self, name: str) -> Collection[str]:
@@ -655,6 +662,41 @@ class Service:
         with contextlib.suppress(KeyError):
             self.worker.hand_over(name)
         self._forget_camera(name)
+
+    def restart_camera(self, name: str, settings: CameraSettings) -> None:
+        """Stop a camera of a site and start it with other settings, checked before; its counts continue.
+
+        Raises:
+            ScorerUnavailable, MistwatchError: it cannot be started so; it is as before.
+        """
+        assert self.worker is not None, "prepare() comes first"
+        with self._changing:
+            site, rules = self._rules_with(name, settings)
+            before = self.site
+            self.site = site
+            try:
+                for watch, rule in rules.items():
+                    self._judging.adopt(watch, rule)
+                self._use_models(rules)
+                self.worker.put(self._plan(name))
+            except BaseException:
+                self.site = before
+                self._adopt({watch: rules_of(before, *watch) for watch in self._watches(name)})
+                if name not in self.worker.cameras:
+                    with contextlib.suppress(MistwatchError, RuntimeError):
+                        self.worker.add(self._plan(name))
+                raise
+            self._note_live(name, settings)
+
+    def _note_live(self, name: str, settings: CameraSettings) -> None:
+        self._live.discard(name)
+        if open_source(name, settings.source, source_options(settings)).live:
+            self._live.add(name)
+
+    def turn_to(self, site: Site) -> None:
+        """Use the rules that are the whole site's from here on; those of its cameras come with each camera."""
+        with self._changing:
+            self.site = site
 
     def can_complete(self, name: str) -> bool:
         """Return whether a detector that a camera of a group lacks is there now."""
@@ -726,7 +768,14 @@ class Service:
             time.sleep(timeout)
             return False  # cameras may always come
         # The awaited cameras first: one that joins after the others have ended is waited for, too.
-        return (self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)
+        if not ((self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)):
+            return False
+        if not self._changing.acquire(timeout=timeout):
+            return False  # a camera is being started anew; meanwhile all others may have ended
+        try:
+            return self.worker.wait(0)
+        finally:
+            self._changing.release()
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.

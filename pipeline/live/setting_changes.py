@@ -32,7 +32,7 @@ def combined(first: Changes, second: Changes) -> dict[str, Any]:
     """Return the changes that have the effect of two, one after the other."""
     result = dict(first)
     for name, value in second.items():
-        setting, dot, key = name.partition(".")
+        setting, dot, _ = name.partition(".")
         if dot and setting in result:  # it was replaced as a whole: the key goes into that
             result[setting] = changed({setting: result[setting]}, {name: value}).get(setting)
             continue

@@ -143,6 +143,11 @@ class Worker:
         """The errors of the recordings that could not be read to their end."""
         return [camera.failure for camera in list(self._cameras.values()) if camera.failure is not None]
 
+    @property
+    def cameras(self) -> frozenset[str]:
+        """The names of its cameras, also of those that have ended."""
+        return frozenset(self._cameras)
+
     def start(self) -> None:
         """Start every thread."""
         self._operators.start()

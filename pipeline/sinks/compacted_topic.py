@@ -22,7 +22,6 @@ from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_producer import close_producer, open_producer
 from pipeline.sinks.topic_records import read_records
 
-
 #: Headers of a record, as kafka-python has them.
 Headers = Sequence[tuple[str, bytes]]
 

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from pipeline.errors import UsageError
 from pipeline.live import group as group_module
 from pipeline.live.assignment import GroupView
+from pipeline.live.change_kinds import Difference, difference
 from pipeline.live.group import Group, GroupListener
 from pipeline.live.group_member import ControlRecord, Share
 from pipeline.live.ownership import Claim
@@ -106,6 +107,14 @@ class Worker(GroupListener):
     def check_camera(self, name: str, settings: CameraSettings) -> None:
         if self.refusal is not None:
             raise self.refusal
+
+    def difference(self, name: str, settings: CameraSettings) -> Difference:
+        return difference(self.cameras[name], settings)
+
+    def judge_camera(self, name: str, settings: CameraSettings) -> bool:
+        self.cameras[name] = settings
+        self._note("judge anew", name)
+        return True
 
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
