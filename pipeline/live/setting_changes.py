@@ -29,9 +29,9 @@ def changed(document: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
 
 
 def combined(first: Changes, second: Changes) -> dict[str, Any]:
-    """Return the changes that have the effect of two, one after the other."""
-    result = dict(first)
-    for name, value in second.items():
+    """Return the changes that have the effect of two, one after the other; no name in them lies within another one."""
+    result: dict[str, Any] = {}
+    for name, value in [*first.items(), *second.items()]:
         setting, dot, _ = name.partition(".")
         if dot and setting in result:  # it was replaced as a whole: the key goes into that
             result[setting] = changed({setting: result[setting]}, {name: value}).get(setting)
