@@ -45,7 +45,10 @@ def site_document(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
         del plain["cameras"]
     plain["state_dir"] = str(site.state_dir)
     _make_absolute(plain)
-    return {key: value for key, value in plain.items() if value != {}}, secrets
+    for name in ("triton", "kafka"):  # other sections may be there without a setting: `places: {}` switches them on
+        if not plain.get(name, True):
+            del plain[name]
+    return plain, secrets
 
 
 def _security(security: KafkaSecurity, secrets: dict[str, str]) -> dict[str, Any]:
