@@ -224,6 +224,17 @@ class AlertMachine:
         self._settings = settings
         return transitions
 
+    def change(self, settings: AlertSettings) -> None:
+        """Apply other settings of the same model to the following scores; nothing ends by that.
+
+        An open alert stays open. It is closed, updated and limited by the new settings from its next clip on, and keeps
+        the threshold at which it began in its events. A row that is still rising is forgotten, and may rise again. A
+        running cooldown continues as long as it was to last.
+        """
+        self._settings = settings
+        if self._row is not None and not self._row.is_open:
+            self._row = None
+
     @property
     def retained(self) -> frozenset[ClipKey]:
         """Return the clips seen so far that a later transition may still name as its peak: none or one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operators.alerting import GAP, MODEL_CHANGED, AlertMachine, AlertSettings, AlertTransition
 from operators.chain_state import ChainState, ClipState, HandOver
@@ -168,6 +168,19 @@ class ScoreChain:
         Its ``max_hole`` is ignored: the chain's own setting decides how long a clip is awaited.
         """
         self._of_version[model, version] = settings
+
+    def change(self, settings: ChainSettings) -> None:
+        """Judge the scores of every model version by other settings from the next clip on; nothing ends by that.
+
+        An open alert stays open, see :meth:`operators.alerting.AlertMachine.change`, and the average keeps its scores.
+        Settings that :meth:`adopt` has set are forgotten. ``max_hole`` stays as it was: how long a clip is awaited
+        belongs to the clips that are under way.
+        """
+        settings = replace(settings, max_hole=self._default.max_hole)
+        self._default = self._in_use = settings
+        self._of_version.clear()
+        self._average.change(settings.kernel)
+        self._machine.change(settings.alert)
 
     def score(self, score: ClipScore) -> list[AlertTransition]:
         """Take a clip's score. Raises ValueError as :meth:`operators.reorder.Reorderer.push`."""

@@ -102,6 +102,17 @@ class CausalMovingAverage:
         self._place += lost
         self._value, self._holes = state.smoothed, HoleCount(index)
 
+    def change(self, kernel: int) -> None:
+        """Average the newest ``kernel`` clips from the next one on; the scores so far keep their places.
+
+        A longer kernel fills up with the clips that come: older scores are not kept.
+
+        Raises:
+            ValueError: a kernel below 1.
+        """
+        whole_number("kernel", kernel, least=1)
+        self._kernel = kernel
+
     def _restart(self) -> None:
         self._window.clear()
         self._newest, self._value, self._holes = None, None, HoleCount()

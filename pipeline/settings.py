@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -394,6 +394,11 @@ class KafkaSettings(_Strict):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="topic of the cameras that a group of workers watches (run --group)",
     )
+    changes_topic: str | None = Field(
+        "mistwatch.changes",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="compacted topic of changes to the cameras of a site's file (run without --group); null: none",
+    )
     dead_topic: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
@@ -581,6 +586,21 @@ class Site(BaseSettings):
                     f"camera {camera}{by}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
                 )
 
+    def with_camera(self, name: str, settings: CameraSettings) -> Self:
+        """Return the site with this camera, instead of the one of its name.
+
+        Raises:
+            ValueError: the camera does not fit the site; one line that begins with the camera.
+        """
+        site = self.model_copy(update={"cameras": {**self.cameras, name: settings}})
+        site._check_detectors_of(name, settings.detectors)
+        site._check_thresholds_of(name)
+        return site
+
+    def without_camera(self, name: str) -> Self:
+        """Return the site without this camera."""
+        return self.model_copy(update={"cameras": {key: one for key, one in self.cameras.items() if key != name}})
+
     @property
     def watched_models(self) -> list[str]:
         """The names of the served models of all detectors, each once."""
@@ -683,21 +703,6 @@ class GroupSite(Site):
     """The site of a group of workers: its cameras come at run time, as messages of the control topic."""
 
     cameras: dict[CameraId, CameraSettings] = Field({}, max_length=0)
-
-    def with_camera(self, name: str, settings: CameraSettings) -> GroupSite:
-        """Return the site with this camera, instead of the one of its name.
-
-        Raises:
-            ValueError: the camera does not fit the site; one line that begins with the camera.
-        """
-        site = self.model_copy(update={"cameras": {**self.cameras, name: settings}})
-        site._check_detectors_of(name, settings.detectors)
-        site._check_thresholds_of(name)
-        return site
-
-    def without_camera(self, name: str) -> GroupSite:
-        """Return the site without this camera."""
-        return self.model_copy(update={"cameras": {key: one for key, one in self.cameras.items() if key != name}})
 
     def _check_detectors(self) -> None:
         """Accept every detector: cameras that use it may come."""

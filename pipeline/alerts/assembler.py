@@ -186,6 +186,14 @@ class AlertAssembler:
         """Judge the scores of this model by ``settings``; none of them was handed in yet."""
         self._chain.adopt(served.name, served.version, settings)
 
+    def change(self, settings: ChainSettings, zones: CameraZones) -> None:
+        """Judge by other settings, zones and schedules from the next clip on; an open alert continues.
+
+        Its zones are those of its peak at the time: they change with its next peak.
+        """
+        self._chain.change(settings)
+        self._zoning.camera = zones
+
     def scored(self, scored: Scored) -> list[AlertEvent]:
         """Take a scored clip."""
         window = scored.window

@@ -22,6 +22,7 @@ Bootstrap = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="The YAML file of the group's site: its brokers and topic.")
 ]
+By = Annotated[str | None, typer.Option(help="Who asks for it, for the workers' logs.", show_default="user@host")]
 Topic = Annotated[str | None, typer.Option(help="The control topic.", show_default="mistwatch.control")]
 
 
@@ -49,6 +50,7 @@ def add(
         int | None,
         typer.Option(min=1, max=1000, help="Partitions of the topic, where it is created.", show_default="32"),
     ] = None,
+    by: By = None,
 ) -> None:
     """Add a camera to the group, or change its settings: one worker begins to watch it, without a restart.
 
@@ -59,10 +61,38 @@ def add(
     document = _document(file, source, detector or [], changes or [])
     control = _control_topic(bootstrap, config, topic, partitions)
     try:
-        change = put_camera(control, name, document)
+        change = put_camera(control, name, document, by=by)
     finally:
         control.close()
     typer.echo(printable(f"camera {name}: {change}"))
+
+
+@app.command()
+def change(
+    name: Annotated[str, typer.Argument(help="Name of the camera.")],
+    changes: Annotated[
+        list[str],
+        typer.Argument(metavar="SETTING=VALUE...", help="alerts.open_threshold=0.7, zones.road={points: …}, schedule="),
+    ],
+    bootstrap: Bootstrap = None,
+    config: Config = None,
+    topic: Topic = None,
+    by: By = None,
+) -> None:
+    """Change settings of a camera of the group: its worker applies them while the camera goes on, where it can.
+
+    Each value is YAML and replaces the old one; without a value the setting has its default again.
+    """
+    from pipeline.cli.changes import described_change, parsed_changes
+    from pipeline.live.control_topic import change_camera
+
+    wanted = parsed_changes(changes)
+    control = _control_topic(bootstrap, config, topic, None)
+    try:
+        made = change_camera(control, name, wanted, by=by)
+    finally:
+        control.close()
+    typer.echo(printable(described_change(name, made)))
 
 
 @app.command()
@@ -71,6 +101,7 @@ def remove(
     bootstrap: Bootstrap = None,
     config: Config = None,
     topic: Topic = None,
+    by: By = None,
 ) -> None:
     """Remove cameras from the group: no worker watches them any longer. Status 2 where one is unknown."""
     from pipeline.live.control_topic import remove_camera
@@ -79,7 +110,7 @@ def remove(
     unknown = []
     try:
         for name in names:
-            if remove_camera(control, name):
+            if remove_camera(control, name, by=by):
                 typer.echo(printable(f"camera {name}: removed"))
             else:
                 unknown.append(name)

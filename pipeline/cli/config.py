@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import UsageError
+from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
 app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
@@ -103,6 +103,45 @@ def zones(
 
 def _report(line: str) -> None:
     typer.echo(f"mistwatch: {printable(line)}", err=True)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Option("--config", "-c", help="The site's YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="YAML file to write.", show_default="standard output")] = None,
+    group: Annotated[
+        bool, typer.Option("--group", help="The configuration of a group's workers, which names no cameras.")
+    ] = False,
+    with_changes: Annotated[
+        bool, typer.Option("--changes/--no-changes", help="With the changes of `mistwatch changes` on top.")
+    ] = True,
+) -> None:
+    """Write the site that is in force: the file, the environment and later changes, without secrets."""
+    from pipeline.files import write_text, writing
+    from pipeline.live.site_changes import overridden_site
+    from pipeline.live.site_export import exported_site
+    from pipeline.live.site_follower import changes_topic, read_overrides
+    from pipeline.settings import load_group_site, load_site
+    from pipeline.sinks.kafka_broker import BrokerUnavailableError
+
+    site = load_group_site(file) if group else load_site(file)
+    topic = changes_topic(site)
+    if with_changes and not group and topic is not None:
+        try:
+            overrides = read_overrides(topic, site.site)
+        except BrokerUnavailableError as error:
+            if "does not exist" not in str(error):
+                raise MistwatchError(f"{error}; --no-changes writes the file without later changes") from None
+            overrides = {}
+        site, problems = overridden_site(site, overrides)
+        for problem in problems.values():
+            _report(f"left out: {problem}")
+    text = exported_site(site)
+    if out is None:
+        print(text, end="")
+    else:
+        with writing(out):
+            write_text(out, text)
 
 
 @app.command()

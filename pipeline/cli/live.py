@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import sys
@@ -17,6 +18,7 @@ from pipeline.printable import printable
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
     from pipeline.live.board import CameraState
+    from pipeline.live.reloading import SiteReloading
     from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
@@ -96,6 +98,40 @@ def stopping() -> Iterator[Stop]:
                 signal.signal(number, signal.SIG_DFL if handler is end_unstarted else handler)
 
 
+@contextlib.contextmanager
+def reading_again(reloading: SiteReloading | None, stop: Stop) -> Iterator[None]:
+    """While this lasts, ``kill -HUP`` has the site's file read again; a terminal that is closed still ends the command.
+
+    Under ``nohup`` the signal never ends the command, and the file is read again.
+    """
+    if reloading is None:
+        yield
+        return
+    has_terminal = _is_terminal_there()
+
+    def hang_up(number: int, frame: object) -> None:
+        if has_terminal and ends and not _is_terminal_there():
+            stop.ask(number, frame)
+        else:
+            reloading.ask()
+
+    before = signal.signal(signal.SIGHUP, hang_up)
+    ends = before is not signal.SIG_IGN
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _is_terminal_there() -> bool:
+    """Return whether this process has a controlling terminal, which has not been closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def ending(stop: threading.Event) -> Broken:
     """Ends the command once its standard output can be written no longer."""
 
@@ -129,6 +165,7 @@ def drive(
     servers_lost: Callable[[], str | None] = lambda: None,
     check_model: Callable[[ServedModel], None] = lambda _served: None,
     group: str | None = None,
+    reloading: SiteReloading | None = None,
 ) -> None:
     """Run ``site`` and show it.
 
@@ -141,6 +178,7 @@ def drive(
         servers_lost: returns why the embedded servers cannot be waited for any more, or None.
         check_model: called with each served model before anything is watched; what it raises ends the run.
         group: of workers that share the cameras of the control topic.
+        reloading: changes the site's cameras while it runs.
 
     Raises:
         MistwatchError: one line for each problem, among them recordings of which no clip could be cut or scored.
@@ -155,12 +193,15 @@ def drive(
         published=display.published,
         check_model=check_model,
         group=group,
+        changeable=reloading is not None,
     )
     failure: str | None = None
     try:
         if service.prepare(stop, patient=await_servers):
             assert service.worker is not None
             service.start()
+            if reloading is not None:
+                reloading.start(service)
             while not stop.is_set() and not service.wait(_REFRESH_SECONDS):
                 display.refresh(service.board.states)
                 if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
@@ -173,6 +214,8 @@ def drive(
             else:
                 service.flush(stop, _RELAY_SECONDS_AT_THE_END)
     finally:
+        if reloading is not None:
+            reloading.close()
         left = service.close(relay_seconds=_RELAY_SECONDS if await_servers else _RELAY_SECONDS_ONE_SHOT)
         summary: Summary = service.summary
         display.finish(service.board.states, summary)

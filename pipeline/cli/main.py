@@ -17,6 +17,7 @@ from pipeline.cli import (
     alerts,
     calibrate,
     cameras,
+    changes,
     compare,
     config,
     console_users,
@@ -83,6 +84,7 @@ app.command("synth")(synth.synth)
 app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(cameras.app, name="cameras")
+app.add_typer(changes.app, name="changes")
 app.add_typer(config.app, name="config")
 app.add_typer(console_users.app, name="console-users")
 app.add_typer(weights.app, name="weights")

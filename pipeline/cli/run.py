@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +30,15 @@ def run(
     Waits for a missing Triton or broker and for cameras that are away. SIGTERM ends it within 10 seconds; every alert
     accepted by then is on the topic, or kept in the outbox for the next start.
 
+    SIGHUP has the file read again: cameras are added, removed and changed, each without the others. `mistwatch changes`
+    sends such changes, too.
+
     With --group, the file names no cameras. A worker that ends or dies leaves its cameras to the others.
     """
     from pipeline import logs
-    from pipeline.cli.live import display_for, drive, stopping
+    from pipeline.cli.live import display_for, drive, reading_again, stopping
     from pipeline.errors import UsageError
+    from pipeline.live.reloading import SiteReloading
     from pipeline.settings import load_group_site, load_site
     from pipeline.sources.credentials import shown
 
@@ -43,7 +48,11 @@ def run(
     logs.configure(site.log.format, site.log.level)
     for name, camera in site.cameras.items():
         logs.get("site").info("camera", camera=name, source=shown(camera.source))
-    with stopping() as stop:
+    reloading = None
+    if group is None:
+        reloading = SiteReloading(site, partial(load_site, config))
+        site = reloading.first_site()
+    with stopping() as stop, reading_again(reloading, stop):
         drive(
             site,
             stop=stop,
@@ -52,4 +61,5 @@ def run(
             await_servers=True,
             await_cameras=True,
             group=group,
+            reloading=reloading,
         )

@@ -112,6 +112,19 @@ class Tampered:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedAnew:
+    """Other rules of a camera, on their way to the operators: their zones and schedules, and its detectors' settings.
+
+    Attributes:
+        done: called once they are in force, or the camera is gone; with whether they are.
+    """
+
+    camera: Camera
+    zones: CameraZones
+    done: Callable[[bool], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """All clips of a camera have their outcome."""
 
@@ -163,6 +176,18 @@ class Watcher:
         self._gated_for: ServedModel | None = None  # whose settings the gate has
         self._gate: MotionGate | None = None
         self._ignoring = Ignoring(watch.camera, zones, plan.clip.frame_spec)
+        self._wanted_zones: Sequence[Zone] | None = None  # to be ignored from the next clip on
+
+    def look_anew(self, zones: Sequence[Zone]) -> None:
+        """Use other ignore zones, and the gate's settings of now, from the next clip on; on any thread."""
+        self._wanted_zones = zones
+
+    def _turn_eyes(self, zones: Sequence[Zone]) -> None:
+        """Do what :meth:`look_anew` asks for, between two clips."""
+        self._wanted_zones = None
+        self._gated_for = None  # the gate's settings are asked for again
+        if [zone for zone in zones if zone.ignore] != self._ignoring.zones:
+            self._ignoring = Ignoring(self.watch.camera, zones, self.plan.clip.frame_spec)
 
     def take(self, item: Frame | SegmentOver) -> None:
         """Take the camera's next frame, and hand in the clip that it completes; or forget an ended segment's frames."""
@@ -176,6 +201,8 @@ class Watcher:
             self.clips += 1
             self._open = (segment, window.index + 1)
             served = self.served
+            if (zones := self._wanted_zones) is not None:
+                self._turn_eyes(zones)
             window = self._ignoring.apply(self._with_scene(window), served)
             if self._is_sent(window, served):
                 self.port.submit(window)
@@ -238,7 +265,7 @@ class Camera:
         self,
         plan: CameraPlan,
         listeners: Listeners,
-        put: Callable[[Result | Tampered | Finished, float | None], None],
+        put: Callable[[Result | Tampered | JudgedAnew | Finished, float | None], None],
     ):
         """Build the source; the watchers are added before :meth:`start`.
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipeline.errors import UsageError
+from pipeline.live.setting_changes import Changes, changed
 from pipeline.names import checked_name
 from pipeline.settings import CameraSettings, SettingsError, camera_from_document
 from pipeline.sources.base import SourceError
@@ -57,6 +58,37 @@ def message_of(name: str, document: Mapping[str, Any]) -> bytes:
     Raises:
         ControlError: its settings are wrong, or hold a credential.
     """
+    refuse_credentials(name, document)
+    settings = _checked(name, document, environment=False)
+    refuse_crossed(name, settings)
+    plain = settings.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()
+
+
+def checked_document(name: str, document: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """Return a camera's settings with changes, before anything else is checked.
+
+    Raises:
+        ControlError: a change is not one of a setting, or a zone lies outside of the picture.
+    """
+    for setting, value in changes.items():
+        if not all(setting.partition(".")[::2]) and "." in setting:
+            raise ControlError(f"camera {name}: {setting!r}: expected a setting such as alerts.open_threshold")
+        _refuse_pixels(name, setting, value)
+    return changed(document, changes)
+
+
+def refuse_crossed(name: str, settings: CameraSettings) -> None:
+    """Refuse a close threshold above the open one. Raises ControlError."""
+    opens, closes = settings.alerts.open_threshold, settings.alerts.close_threshold
+    if opens is not None and closes is not None and closes > opens:
+        raise ControlError(
+            f"camera {name}: alerts.close_threshold ({closes}) must not exceed alerts.open_threshold ({opens})"
+        )
+
+
+def refuse_credentials(name: str, document: Mapping[str, Any]) -> None:
+    """Refuse secrets, and a source that holds one. Raises ControlError."""
     _refuse_secrets(name, document)
     source = document.get("source")
     if isinstance(source, str) and redact_location(source) != source:
@@ -64,9 +96,25 @@ def message_of(name: str, document: Mapping[str, Any]) -> bytes:
             f"camera {name}: source: holds credentials; leave them out of it: "
             f"{_WHERE_SECRETS_ARE.format(variable=_variable(name))}"
         )
-    settings = _checked(name, document, environment=False)
-    plain = settings.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _refuse_pixels(name: str, setting: str, value: object) -> None:
+    """Refuse zones whose corners are pixels: they would depend on the size of the picture that they were drawn on."""
+    if not setting.startswith("zones"):
+        return
+    zones = [value] if "." in setting else list(value.values()) if isinstance(value, Mapping) else []
+    for zone in zones:
+        points = zone.get("points") if isinstance(zone, Mapping) else None
+        for point in points if isinstance(points, list | tuple) else ():
+            if isinstance(point, list | tuple) and any(_is_number(each) and not 0 <= each <= 1 for each in point):
+                raise ControlError(
+                    f"camera {name}: {setting}: a corner lies outside the picture (got {list(point)}); expected shares "
+                    "of the picture from 0 to 1. Was it drawn in pixels, or on a picture of another size?"
+                )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 #: The operator's way out, where a message would hold a credential.

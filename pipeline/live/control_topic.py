@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from pipeline.live.control import ControlError, camera_of, message_of
+from pipeline.live.audit import Change as AuditedChange
+from pipeline.live.audit import new_change
+from pipeline.live.control import ControlError, camera_of, checked_document, message_of
+from pipeline.live.setting_changes import Changes, values_of
 from pipeline.names import checked_name
 from pipeline.settings import CameraSettings
 from pipeline.sinks.compacted_topic import CompactedTopic, Record
@@ -39,11 +43,12 @@ class ListedCamera:
     problem: str = ""
 
 
-def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any]) -> Change:
+def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any], *, by: str | None = None) -> Change:
     """Publish a camera's settings, unless the topic has the same already.
 
     Args:
         document: as under ``cameras:`` in a site's file.
+        by: who asks for it; None: this process's user.
 
     Raises:
         ControlError: the name or the settings are wrong, or hold a credential; nothing is sent.
@@ -58,12 +63,37 @@ def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any]) ->
     strays = [partition for partition in found if partition != home]
     if before is not None and before.value == value and not strays:
         return Change.UNCHANGED
-    topic.send_now(name, value)
-    _clear(topic, name, strays)
+    old = {} if before is None or before.value is None else _document_of(before.value)
+    topic.send_now(name, value, headers=_changed_by(by, old, json.loads(value)).headers)
+    _clear(topic, name, strays, by)
     return Change.CHANGED if found else Change.ADDED
 
 
-def remove_camera(topic: CompactedTopic, name: str) -> bool:
+def change_camera(topic: CompactedTopic, name: str, changes: Changes, *, by: str | None = None) -> AuditedChange:
+    """Change settings of a camera of a group, and return what they were before and are after.
+
+    Args:
+        changes: see :mod:`pipeline.live.setting_changes`.
+        by: who asks for it; None: this process's user.
+
+    Raises:
+        ControlError: there is no such camera, or the settings cannot be used so; nothing is sent.
+        BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
+    """
+    name = _name(name)
+    found = _records_of(topic, name)
+    newest = max(found.values(), key=lambda record: record.published_at, default=None)
+    if newest is None or newest.value is None:
+        raise ControlError(f"camera {name}: unknown, or just removed; `mistwatch cameras list` has the cameras")
+    before = _document_of(newest.value)
+    value = message_of(name, checked_document(name, before, changes))
+    change = new_change(by, values_of(before, changes), values_of(json.loads(value), changes))
+    topic.send_now(name, value, headers=change.headers)
+    _clear(topic, name, [partition for partition in found if partition != topic.partition_of(name)], by)
+    return change
+
+
+def remove_camera(topic: CompactedTopic, name: str, *, by: str | None = None) -> bool:
     """Take a camera back; return whether the topic had it.
 
     Raises:
@@ -72,7 +102,7 @@ def remove_camera(topic: CompactedTopic, name: str) -> bool:
     """
     name = _name(name)
     found = _records_of(topic, name)
-    _clear(topic, name, list(found))
+    _clear(topic, name, list(found), by)
     return bool(found)
 
 
@@ -106,11 +136,26 @@ def _records_of(topic: CompactedTopic, name: str) -> dict[int, Record]:
     return found
 
 
-def _clear(topic: CompactedTopic, name: str, partitions: list[int]) -> None:
+def _document_of(value: bytes) -> dict[str, Any]:
+    """Return a message's settings; none where it cannot be read, which a change then replaces."""
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _changed_by(by: str | None, before: Mapping[str, Any], after: Mapping[str, Any]) -> AuditedChange:
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return new_change(by, {name: before.get(name) for name in names}, {name: after.get(name) for name in names})
+
+
+def _clear(topic: CompactedTopic, name: str, partitions: list[int], by: str | None) -> None:
     """Remove a camera from these partitions."""
+    headers = new_change(by).headers
     for partition in partitions:
         placing = next(key for key in map(str, count()) if topic.partition_of(key) == partition)
-        topic.send_now(name, None, partition_key=placing)
+        topic.send_now(name, None, partition_key=placing, headers=headers)
 
 
 def _name(text: str) -> str:

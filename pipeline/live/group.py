@@ -18,6 +18,8 @@ from typing import Protocol
 
 from pipeline import logs
 from pipeline.errors import MistwatchError
+from pipeline.live.audit import described, log_change
+from pipeline.live.change_kinds import Difference, Kind
 from pipeline.live.control import camera_of
 from pipeline.live.deadline import Deadline
 from pipeline.live.group_member import ControlRecord, Share
@@ -49,6 +51,14 @@ class CameraHost(Protocol):
             ScorerUnavailable: it cannot be watched yet.
             MistwatchError: it cannot be watched so.
         """
+        ...
+
+    def difference(self, name: str, settings: CameraSettings) -> Difference:
+        """Return what differs from the settings with which a camera is watched. Raises MistwatchError."""
+        ...
+
+    def judge_camera(self, name: str, settings: CameraSettings) -> bool:
+        """Judge a camera by other settings while it goes on; return whether that was done. Raises MistwatchError."""
         ...
 
     def check_camera(self, name: str, settings: CameraSettings) -> None:
@@ -381,7 +391,7 @@ class Group:
             tenancy.complete_at = None if complete else time.monotonic() + COMPLETE_SECONDS
         self._said.pop(tenancy.camera, None)
         self._listener.moved("gained")
-        _log.info("camera taken", camera=tenancy.camera, generation=claim.generation)
+        _log.info("camera taken", camera=tenancy.camera, generation=claim.generation, **described(record.change))
 
     def _restart(self, tenancy: Tenancy, record: ControlRecord, settings: CameraSettings) -> None:
         """Watch a camera again that has just been stopped."""
@@ -390,20 +400,31 @@ class Group:
             self._add(tenancy, record, settings, claim)
 
     def _change(self, tenancy: Tenancy, record: ControlRecord) -> None:
-        """Start a camera anew with other settings; what cannot be used leaves it as it is."""
+        """Watch a camera by other settings, in place where that is possible.
+
+        A difference of the source or the clips starts the camera anew, and it alone. Settings that cannot be used
+        change nothing.
+        """
         if (settings := self._settings_of(tenancy, record)) is None:
             return
         try:
             self._host.check_camera(tenancy.camera, settings)
+            found = self._host.difference(tenancy.camera, settings)
+            in_place = found.kind < Kind.SOURCE and self._host.judge_camera(tenancy.camera, settings)
         except ScorerUnavailable as error:
             self._wait(tenancy, str(error))
             return
         except MistwatchError as error:
             self._refuse(tenancy, record, str(error))
             return
-        self._host.remove_camera(tenancy.camera)
-        self._restart(tenancy, record, settings)
-        _log.info("camera changed", camera=tenancy.camera)
+        if in_place:
+            with self._changed:
+                tenancy.running, tenancy.refused = record.value, None
+            self._said.pop(tenancy.camera, None)
+        else:
+            self._host.remove_camera(tenancy.camera)
+            self._restart(tenancy, record, settings)
+        log_change(tenancy.camera, found, record.change, restarted=not in_place)
 
     def _complete(self, tenancy: Tenancy, record: ControlRecord) -> None:
         """Watch a camera by a detector that it lacked, too; its alerts continue."""
@@ -426,9 +447,10 @@ class Group:
         _log.info("camera handed over", camera=tenancy.camera)
 
     def _remove(self, tenancy: Tenancy) -> None:
+        change = self._share.removals.get(tenancy.camera)
         detectors = self._host.remove_camera(tenancy.camera)
         self._release(tenancy, detectors)
-        _log.info("camera removed", camera=tenancy.camera)
+        _log.info("camera removed", camera=tenancy.camera, **described(change))
 
     def _release(self, tenancy: Tenancy, detectors: Collection[str] | None = None) -> None:
         """Give up the claim of a camera that is not watched any more."""

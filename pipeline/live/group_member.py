@@ -27,6 +27,7 @@ from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, Consume
 
 from pipeline import logs
 from pipeline.live.assignment import GroupView, Member, share_out, view_of
+from pipeline.live.audit import Change, change_of
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_security import reason_of
 
@@ -45,18 +46,25 @@ _POLL_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 #: Seconds between two looks whether the broker listens.
 _LOOK_SECONDS = 3.0
+#: Removals of each partition of which it is known who asked for them.
+_REMOVALS = 100
 #: Limit for the answer of a broker that is asked for the end of a partition.
 _ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class ControlRecord:
-    """The newest message of one key."""
+    """The newest message of one key.
+
+    Attributes:
+        change: who sent it, when and why, where it says so.
+    """
 
     key: str
     value: bytes
     partition: int
     offset: int
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +76,14 @@ class Share:
         read: those of them that were read to their end; nothing is known of the others yet.
         records: the newest message of each key of ``read``, without those that were removed.
         view: the group, as its leader saw it; None before the first share.
+        removals: who took back messages while this worker followed their partitions, by key.
     """
 
     partitions: frozenset[int] = frozenset()
     read: frozenset[int] = frozenset()
     records: Mapping[str, ControlRecord] = field(default_factory=dict)
     view: GroupView | None = None
+    removals: Mapping[str, Change] = field(default_factory=dict)
 
 
 class GroupMember:
@@ -230,7 +240,8 @@ class GroupMember:
     def _share(self) -> Share:
         read = {number: partition for number, partition in self._partitions.items() if partition.is_known}
         records = {key: record for partition in read.values() for key, record in partition.records.items()}
-        return Share(frozenset(self._partitions), frozenset(read), records, self._assignor.view)
+        removals = {key: change for partition in read.values() for key, change in partition.removals.items()}
+        return Share(frozenset(self._partitions), frozenset(read), records, self._assignor.view, removals)
 
     def _look_for_broker(self) -> None:
         """Report a broker that has gone or come back: the client itself says nothing for as long as it is away."""
@@ -257,6 +268,7 @@ class _Partition:
 
     def __init__(self) -> None:
         self.records: dict[str, ControlRecord] = {}  #: known ones
+        self.removals: dict[str, Change] = {}  #: of keys that were taken back, the last ones
         self.is_known = False  #: whether it was ever read to its end
         self.is_read = False  #: whether it has been, since it was last begun
         self.end: int | None = None  #: where it ended when it was begun
@@ -269,10 +281,16 @@ class _Partition:
         # A key that is not text is kept under a name that no camera can have, and refused with its place.
         key = "" if message.key is None else message.key.decode("utf-8", errors="backslashreplace")
         records = self.records if self.is_read else self._fresh
-        if message.value is None:
-            records.pop(key, None)
-        else:
-            records[key] = ControlRecord(key, message.value, message.partition, message.offset)
+        change = change_of(message.headers)
+        self.removals.pop(key, None)
+        if message.value is not None:
+            records[key] = ControlRecord(key, message.value, message.partition, message.offset, change)
+            return
+        records.pop(key, None)
+        if change is not None:
+            self.removals[key] = change
+            while len(self.removals) > _REMOVALS:
+                del self.removals[next(iter(self.removals))]
 
     def finish(self) -> None:
         """Its end is reached: messages that have vanished meanwhile are forgotten."""

@@ -144,6 +144,10 @@ class Judging:
         self._rules[watch] = rules
         self._clips.pop(watch, None)
 
+    def rules(self, watch: Watch) -> Rules:
+        """Return the present rules of a camera and detector. Raises KeyError: unknown."""
+        return self._rules[watch]
+
     def clip_of(self, watch: Watch, served: ServedModel) -> ClipSpec:
         """Return the clips that this camera cuts for ``served``.
 

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from operators.gate import GateSettings
@@ -20,6 +20,7 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.change_kinds import Difference, Kind, difference, rules_difference
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
@@ -138,6 +139,7 @@ class Service:
         check_model: Callable[[ServedModel], None] = lambda _served: None,
         group: str | None = None,
         on_fenced: Callable[[str, int], None] | None = None,
+        changeable: bool = False,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -150,6 +152,7 @@ class Service:
             group: with a :class:`~pipeline.settings.GroupSite`: the group of workers that share its cameras.
             on_fenced: workers share cameras (:attr:`ownership` is there), and :meth:`close` leaves alerts open; see
                 :class:`pipeline.live.ownership.Ownership`.
+            changeable: the site's cameras may change while it runs; see :mod:`pipeline.live.site_update`.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -161,6 +164,7 @@ class Service:
         self._run = run
         self._repair = repair_scorer
         self._check_model = check_model
+        self._changeable = changeable
         self._counted = MetricsListener(self.metrics)
         self._others: set[str] = set()  # cameras that this worker of a group has left to others
         self.reports = self._camera_reports()
@@ -378,6 +382,8 @@ class Service:
         """Watch a camera by its part, which is there now; return whether it can be used."""
         assert self.worker is not None
         assert self._scorer is not None
+        if target.part not in self.site.cameras:
+            return True  # it was removed meanwhile, and is waited for no longer
         try:
             self._check_model(served)
             for watch in self._watches_by(target):
@@ -469,8 +475,8 @@ class Service:
 
     def _reads_heat(self, target: Target) -> bool:
         """Return whether heat is drawn on pictures, or names places or zones."""
-        if self.site.evidence.attention or self.places is not None or self._is_group:
-            return True  # a camera with zones may come to a group
+        if self.site.evidence.attention or self.places is not None or self._is_group or self._changeable:
+            return True  # a camera with zones may come, or get some
         return any(self.site.cameras[watch.camera].camera_zones().names_alerts for watch in self._watches_by(target))
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
@@ -495,7 +501,8 @@ class Service:
 
     def _possible_watches(self, target: Target) -> list[Watch]:
         """The watches of a model, with one for each detector of it whose cameras may still come."""
-        coming = [Watch("", name) for name in self.site.detectors or [""]] if self._is_group else []
+        may_come = self._is_group or self._changeable
+        coming = [Watch("", name) for name in self.site.detectors or [""]] if may_come else []
         return self._watches_by(target) + [
             watch for watch in coming if self.site.model_of(watch.detector) == target.model
         ]
@@ -550,10 +557,11 @@ class Service:
         model = self._served[target]
         clip = self._judging.clip_of(watch, model)
         chain = partial(self._judging.chain_of, watch)
-        tuning = self.site.gate_of(watch.camera, watch.detector)
 
         def gate(served: ServedModel) -> GateSettings | None:
-            return gate_settings(tuning, chain(served))
+            # Asked for again when the settings have changed. A camera that is being removed needs none.
+            known = watch.camera in (site := self.site).cameras
+            return gate_settings(site.gate_of(watch.camera, watch.detector), chain(served)) if known else None
 
         return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part, gate)
 
@@ -575,10 +583,50 @@ class Service:
                 judging.clip_of(watch, model)
         _require_one(found.values())
 
-    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[GroupSite, dict[Watch, Rules]]:
+    def difference(self, name: str, settings: CameraSettings) -> Difference:
+        """Return what differs from the settings with which a camera is watched. Raises MistwatchError."""
+        found = difference(self.site.cameras[name], settings)
+        if found.kind is Kind.SOURCE:
+            return found
+        _, rules = self._rules_with(name, settings)
+        kinds = [rules_difference(self._judging.rules(watch), rule) for watch, rule in rules.items()]
+        return replace(found, kind=max([found.kind, *kinds]))
+
+    def judge_camera(self, name: str, settings: CameraSettings) -> bool:
+        """Judge a camera by other settings while it goes on; return whether that was done. See :meth:`difference`.
+
+        Raises:
+            ClipMismatch, JudgingError, SettingsError: they cannot be used; nothing has changed.
+        """
+        assert self.worker is not None, "prepare() comes first"
+        with self._changing:
+            site, rules = self._rules_with(name, settings)
+            before = self.site, {watch: self._judging.rules(watch) for watch in rules}
+            done = False
+            try:
+                self._adopt(rules)
+                self.site = site
+                done = self.worker.judge_anew(name, settings.camera_zones())
+            except KeyError:  # it waits for its part, and will be judged so
+                done = True
+            finally:
+                if not done:
+                    self.site, old = before
+                    self._adopt(old)
+        return done
+
+    def _adopt(self, rules: Mapping[Watch, Rules]) -> None:
+        """Judge by these rules. Raises ClipMismatch, JudgingError: they cannot be used."""
+        for watch, rule in rules.items():
+            self._judging.adopt(watch, rule)
+        for watch in rules:
+            if (served := self._served.get(self._target_of(watch))) is not None:
+                self._judging.clip_of(watch, served)
+
+    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[Site, dict[Watch, Rules]]:
         """Return the site with a camera, and the camera's rules. Raises MistwatchError: it does not fit the site."""
         try:
-            site = self._group_site.with_camera(name, settings)
+            site = self.site.with_camera(name, settings)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         return site, {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
@@ -603,6 +651,7 @@ class Service:
             except BaseException:
                 self.site = site.without_camera(name)
                 raise
+            self._note_live(name, settings)
         return complete
 
     def remove_camera(self, name: str) -> Collection[str]:
@@ -622,6 +671,41 @@ class Service:
             self.worker.hand_over(name)
         self._forget_camera(name)
 
+    def restart_camera(self, name: str, settings: CameraSettings) -> None:
+        """Stop a camera of a site and start it with other settings, checked before; its counts continue.
+
+        Raises:
+            ScorerUnavailable, MistwatchError: it cannot be started so; it is as before.
+        """
+        assert self.worker is not None, "prepare() comes first"
+        with self._changing:
+            site, rules = self._rules_with(name, settings)
+            before = self.site
+            self.site = site
+            try:
+                for watch, rule in rules.items():
+                    self._judging.adopt(watch, rule)
+                self._use_models(rules)
+                self.worker.put(self._plan(name))
+            except BaseException:
+                self.site = before
+                self._adopt({watch: rules_of(before, *watch) for watch in self._watches(name)})
+                if name not in self.worker.cameras:
+                    with contextlib.suppress(MistwatchError, RuntimeError):
+                        self.worker.add(self._plan(name))
+                raise
+            self._note_live(name, settings)
+
+    def _note_live(self, name: str, settings: CameraSettings) -> None:
+        self._live.discard(name)
+        if open_source(name, settings.source, source_options(settings)).live:
+            self._live.add(name)
+
+    def turn_to(self, site: Site) -> None:
+        """Use the rules that are the whole site's from here on; those of its cameras come with each camera."""
+        with self._changing:
+            self.site = site
+
     def can_complete(self, name: str) -> bool:
         """Return whether a detector that a camera of a group lacks is there now."""
         lacking = [watch for watch in self._watches(name) if self._target_of(watch) not in self._served]
@@ -633,7 +717,7 @@ class Service:
 
     def _forget_camera(self, name: str) -> None:
         with self._changing:
-            self.site = self._group_site.without_camera(name)
+            self.site = self.site.without_camera(name)
 
     def _use_models(self, watches: Iterable[Watch]) -> bool:
         """Find the models or parts of a camera, and send clips to those that are new; return whether all are there.
@@ -671,11 +755,6 @@ class Service:
                 found[watch] = error
         return found
 
-    @property
-    def _group_site(self) -> GroupSite:
-        assert isinstance(self.site, GroupSite), "cameras come at run time to a group only"
-        return self.site
-
     def start(self) -> None:
         """Begin to read and score."""
         assert self.worker is not None, "prepare() comes first"
@@ -698,7 +777,14 @@ class Service:
             time.sleep(timeout)
             return False  # cameras may always come
         # The awaited cameras first: one that joins after the others have ended is waited for, too.
-        return (self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)
+        if not ((self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)):
+            return False
+        if not self._changing.acquire(timeout=timeout):
+            return False  # a camera is being started anew; meanwhile all others may have ended
+        try:
+            return self.worker.wait(0)
+        finally:
+            self._changing.release()
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.

@@ -11,11 +11,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
 from operators.alerting import AlertState
+from operators.chain import ChainSettings
 from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
@@ -25,7 +27,8 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
-from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Tampered, Watcher
+from pipeline.alerts.zoning import CameraZones
+from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, JudgedAnew, Result, Tampered, Watcher
 from pipeline.live.drift import DriftWatch
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
@@ -126,7 +129,7 @@ class Worker:
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
-        self._results: queue.Queue[Result | Tampered | Finished | None] = queue.Queue(_WAITING_RESULTS)
+        self._results: queue.Queue[Result | Tampered | JudgedAnew | Finished | None] = queue.Queue(_WAITING_RESULTS)
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
         self._supervision = threading.Thread(target=self._supervise, name="supervision", daemon=True)
         self._changing = threading.Lock()  # cameras are added and removed one after the other
@@ -159,6 +162,11 @@ class Worker:
     def is_outbox_blocked(self) -> bool:
         """Return whether an event waits because the outbox cannot be written."""
         return self._is_outbox_blocked
+
+    @property
+    def cameras(self) -> frozenset[str]:
+        """The names of its cameras, also of those that have ended."""
+        return frozenset(self._cameras)
 
     def start(self) -> None:
         """Start every thread."""
@@ -210,6 +218,33 @@ class Worker:
         # Its alerts have ended, so there is nothing to continue; the camera is still this worker's.
         generation = None if camera is None else camera.generation
         self.add(plan, None if generation is None else Claim(plan.camera, generation))
+
+    def judge_anew(self, name: str, zones: CameraZones) -> bool:
+        """Judge a camera by the settings that its plan returns now, and by these zones, while it goes on.
+
+        No clip is lost, and an open alert continues; see :mod:`pipeline.live.change_kinds`. Must not be called by a
+        listener.
+
+        Returns:
+            Whether they are in force; False where the camera has ended meanwhile, or the worker stops.
+
+        Raises:
+            KeyError: unknown camera.
+        """
+        camera = self._cameras[name]
+        answered = threading.Event()
+        in_force: list[bool] = []
+
+        def done(value: bool) -> None:
+            in_force.append(value)
+            answered.set()
+
+        item = JudgedAnew(camera, zones, done)
+        self._put_until_stop(partial(self._results.put, item, timeout=_LOOK_SECONDS), camera.finished)
+        while self._operators.is_alive() and not (answered.wait(_LOOK_SECONDS) or self._stop.is_set()):
+            if camera.finished.is_set() and not answered.wait(_LOOK_SECONDS):
+                break
+        return bool(in_force) and in_force[0]
 
     def stop_camera(self, name: str) -> None:
         """End one camera, live or not: its source ends, waiting clips are dropped, an open alert ends.
@@ -442,8 +477,12 @@ class Worker:
             if item is None:
                 break
             if item.camera.finished.is_set():  # it was stopped, and this comes too late
+                if isinstance(item, JudgedAnew):
+                    item.done(False)
                 continue
-            if isinstance(item, Finished):
+            if isinstance(item, JudgedAnew):
+                self._handle(item.camera.name, partial(self._judge_anew, item))
+            elif isinstance(item, Finished):
                 self._finish(item.camera)
             elif isinstance(item, Tampered):
                 self._handle(item.camera.name, partial(self._take_tampered, item))
@@ -592,6 +631,20 @@ class Worker:
         watcher.drift.adopt(served)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))
 
+    def _judge_anew(self, item: JudgedAnew) -> None:
+        """Apply other rules to a camera, to all its detectors or to none."""
+        camera, in_force = item.camera, False
+        try:
+            found = [(watcher, watcher.plan.chain(watcher.served)) for watcher in camera.watchers]
+            camera.plan = replace(camera.plan, zones=item.zones)
+            for watcher, settings in found:
+                watcher.assembler.change(settings, item.zones)
+                watcher.look_anew(item.zones.zones)
+                self._listeners.notify(partial(_notify_judged, watcher.watch, watcher.served, settings))
+            in_force = True
+        finally:
+            item.done(in_force)
+
     def _accept(self, watcher: Watcher, alerts: list[AlertEvent], *, enriched: bool = False) -> None:
         """Commit events in their order: the alerts that wait for nothing, then those of a drift.
 
@@ -672,6 +725,10 @@ class Worker:
             _log.info("alerts can be kept again")
         self._notify_relay()
         return not is_refused
+
+
+def _notify_judged(watch: Watch, served: ServedModel, settings: ChainSettings, listener: WorkerListener) -> None:
+    listener.judged(watch, served, settings)
 
 
 def _notify_tampered(event: TamperEvent, listener: WorkerListener) -> None:

@@ -79,6 +79,11 @@ class Ignoring:
         return replace(window, pixels=without(window.pixels, self._pixels, scene))
 
     @property
+    def zones(self) -> list[Zone]:
+        """The zones that are ignored."""
+        return list(self._zones)
+
+    @property
     def hidden(self) -> npt.NDArray[np.bool_] | None:
         """The ignored pixels of the clips, bool (H, W), as of the last one; None without ignore zones."""
         return self._pixels if self._zones else None

@@ -22,6 +22,9 @@ from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_producer import close_producer, open_producer
 from pipeline.sinks.topic_records import read_records
 
+#: Headers of a record, as kafka-python has them.
+Headers = Sequence[tuple[str, bytes]]
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -30,6 +33,7 @@ class Record:
     Attributes:
         value: None: a tombstone, which removes the key.
         published_at: by the broker's clock (UTC).
+        headers: names and values.
     """
 
     key: str
@@ -37,6 +41,7 @@ class Record:
     partition: int
     offset: int
     published_at: datetime
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,13 @@ class NewRecord:
     Attributes:
         value: None: a tombstone, which removes the key.
         partition_key: places the record; None: its key does.
+        headers: names and values, beside the value.
     """
 
     key: str
     value: bytes | None
     partition_key: str | None = None
+    headers: Headers = ()
 
 
 class CompactedTopic:
@@ -124,7 +131,9 @@ class CompactedTopic:
         """Return the partition of a key, as every Kafka client chooses it. Raises as :attr:`partitions`."""
         return partition_of(key, self.partitions)
 
-    def send_now(self, key: str, value: bytes | None, *, partition_key: str | None = None) -> int:
+    def send_now(
+        self, key: str, value: bytes | None, *, partition_key: str | None = None, headers: Headers = ()
+    ) -> int:
         """Publish one record, and return its offset once every replica in sync has it.
 
         The offsets of a partition only grow: of two records of one partition, the later one has the higher offset.
@@ -132,7 +141,7 @@ class CompactedTopic:
         Raises:
             BrokerUnavailableError: it was not acknowledged. It may be on the topic nevertheless.
         """
-        return self.send_all_now([NewRecord(key, value, partition_key)])[0]
+        return self.send_all_now([NewRecord(key, value, partition_key, headers)])[0]
 
     def send_all_now(self, records: Sequence[NewRecord]) -> list[int]:
         """Publish records, and return the offset of each, as :meth:`send_now`. The connection stays for the next ones.
@@ -207,7 +216,8 @@ def send(producer: KafkaProducer, topic: str, record: NewRecord) -> Any:
     partition = None
     if record.partition_key is not None:
         partition = partition_of(record.partition_key, len(producer.partitions_for(topic)))
-    return producer.send(topic, key=record.key.encode(), value=record.value, partition=partition)
+    headers = list(record.headers) or None
+    return producer.send(topic, key=record.key.encode(), value=record.value, partition=partition, headers=headers)
 
 
 def record_of(record: Any) -> Record:
@@ -218,4 +228,5 @@ def record_of(record: Any) -> Record:
         record.partition,
         record.offset,
         datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        tuple(record.headers or ()),
     )

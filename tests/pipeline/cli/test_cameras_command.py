@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from brokers import apache_kafka, broker, formatted_kafka, kafka_jars, noida_db  # noqa: F401  # fixtures
+from brokers import apache_kafka, broker, formatted_kafka, kafka_jars, noida_db, read_topic  # noqa: F401  # fixtures
 from in_process import called
 from kafka import KafkaAdminClient, KafkaProducer
 
@@ -96,3 +96,54 @@ def test_a_missing_broker_is_one_line_and_status_1() -> None:
     assert done.returncode == 1
     assert "is the broker running there?" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_change_says_what_was_and_what_is_and_the_record_says_who(
+    noida_db: Any,  # noqa: F811
+    read_topic: Any,  # noqa: F811
+) -> None:
+    where = ("--bootstrap", noida_db.bootstrap)
+    assert run("cameras", "add", "gate", SOURCE, *where, "--set", "alerts.open_threshold=0.6").returncode == 0
+    done = run("cameras", "change", "gate", "alerts.open_threshold=0.7", "schedule=", *where, "--by", "ada")
+    assert done.stdout == "camera gate: alerts.open_threshold 0.6 → 0.7, schedule default → default\n"
+    (first, second) = read_topic(noida_db.bootstrap, "mistwatch.control")
+    assert json.loads(second[1]) == {"source": SOURCE, "alerts": {"open_threshold": 0.7}}
+    change = json.loads(second[2]["mistwatch-change"])
+    assert (change["by"], change["before"]["alerts.open_threshold"], change["after"]["alerts.open_threshold"]) == (
+        "ada",
+        0.6,
+        0.7,
+    )
+    assert "@" in json.loads(first[2]["mistwatch-change"])["by"]
+
+
+@pytest.mark.parametrize(
+    ("camera", "change", "refusal"),
+    [
+        ("gone", "alerts.open_threshold=0.7", "camera gone: unknown, or just removed"),
+        (
+            "gate",
+            "alerts.close_threshold=0.9",
+            "close_threshold (0.9) must not exceed alerts.open_threshold (0.6)",
+        ),
+        ("gate", "zones.a={points: [[0, 0], [640, 0], [640, 480]]}", "on a picture of another size?"),
+        ("gate", "alerts.lens=5", "camera gate: alerts.lens: unknown key"),
+        ("gate", "password=s3cret", "neither secrets nor their files are named on the topic"),
+        ("gate", "alerts", "expected SETTING=VALUE"),
+    ],
+)
+def test_a_change_that_cannot_be_used_is_one_line_and_is_not_sent(
+    noida_db: Any,  # noqa: F811
+    read_topic: Any,  # noqa: F811
+    camera: str,
+    change: str,
+    refusal: str,
+) -> None:
+    where = ("--bootstrap", noida_db.bootstrap)
+    assert run("cameras", "add", "gate", SOURCE, *where, "--set", "alerts.open_threshold=0.6").returncode == 0
+    done = run("cameras", "change", camera, change, *where)
+    assert done.returncode == 2
+    assert refusal in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "s3cret" not in done.stderr
+    assert len(read_topic(noida_db.bootstrap, "mistwatch.control")) == 1

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from structlog.testing import capture_logs
 from pipeline.errors import UsageError
 from pipeline.live import group as group_module
 from pipeline.live.assignment import GroupView
+from pipeline.live.audit import Change
+from pipeline.live.change_kinds import Difference, difference
 from pipeline.live.group import Group, GroupListener
 from pipeline.live.group_member import ControlRecord, Share
 from pipeline.live.ownership import Claim
@@ -106,6 +109,14 @@ class Worker(GroupListener):
     def check_camera(self, name: str, settings: CameraSettings) -> None:
         if self.refusal is not None:
             raise self.refusal
+
+    def difference(self, name: str, settings: CameraSettings) -> Difference:
+        return difference(self.cameras[name], settings)
+
+    def judge_camera(self, name: str, settings: CameraSettings) -> bool:
+        self.cameras[name] = settings
+        self._note("judge anew", name)
+        return True
 
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
@@ -448,3 +459,26 @@ def test_the_log_names_idle_workers_older_versions_and_strangers_once(worker: An
         "1 member(s) of the group are not workers that this version knows; they count as one camera each",
         "the group is in order",
     ]
+
+
+def test_a_change_of_rules_alone_is_applied_to_the_running_camera_and_logged_with_its_author() -> None:
+    topic = ClaimsTopic()
+    worker = Worker(topic)
+    worker.start()
+    one = b'{"source": "rtsp://192.0.2.7/1"}'
+    worker.member.give(share_of(ControlRecord("gate", one, 0, 1)))
+    worker.wait_for(lambda: ("add", "gate") in worker.did)
+    change = Change("ada", datetime(2026, 5, 1, tzinfo=UTC), {}, {})
+    with capture_logs() as logged:
+        other = b'{"source": "rtsp://192.0.2.7/1", "alerts": {"open_threshold": 0.7}}'
+        worker.member.give(share_of(ControlRecord("gate", other, 0, 2, change)))
+        worker.wait_for(lambda: ("judge anew", "gate") in worker.did)
+        worker.member.give(share_of(ControlRecord("gate", other.replace(b"7/1", b"7/2"), 0, 3)))
+        worker.wait_for(lambda: worker.did.count(("add", "gate")) == 2)
+    assert [what for what, _ in worker.did] == ["add", "judge anew", "remove", "release", "add"]
+    line = next(line for line in logged if line["event"] == "camera changed")
+    assert (line["settings"], line["by"], line["at"]) == ("alerts.open_threshold", "ada", "2026-05-01T00:00:00+00:00")
+
+
+def share_of(*records: ControlRecord) -> Share:
+    return Share(frozenset({0}), frozenset({0}), {record.key: record for record in records})

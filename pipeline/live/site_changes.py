@@ -1,0 +1,206 @@
+"""Changes of the cameras of a site's file: messages of the topic ``mistwatch.changes``, on top of the file.
+
+The key is ``SITE/CAMERA``, and the value the JSON of all changes of that camera, ``{"changes":
+{"alerts.open_threshold": 0.7}}`` (:mod:`pipeline.live.setting_changes`), or ``{"removed": true}``. A camera that the
+file lacks is added by changes that name its ``source``. The newest message of a key holds; one without a value leaves
+the camera as the file has it. Who has changed what stands in the record's header (:mod:`pipeline.live.audit`).
+
+It is another topic than that of the groups' cameras, because their workers take every key there for a camera.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import MistwatchError
+from pipeline.live.audit import Change, new_change
+from pipeline.live.control import ControlError, checked_document, refuse_credentials, refuse_crossed
+from pipeline.live.setting_changes import Changes, changed, combined, values_of
+from pipeline.names import checked_name
+from pipeline.settings import CameraSettings, SettingsError, Site, camera_from_document
+from pipeline.sinks.compacted_topic import CompactedTopic, Record
+from pipeline.sources.credentials import redact_location
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """All changes of one camera.
+
+    Attributes:
+        change: the last one, where its record says so.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    removed: bool = False
+    change: Change | None = None
+
+    def to_json(self) -> bytes:
+        """Return the record's value."""
+        document: dict[str, Any] = {"removed": True} if self.removed else {"changes": self.changes}
+        return json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
+
+
+def override_of(record: Record, change: Change | None = None) -> Override:
+    """Return the changes of a record that has a value. Raises ControlError: it cannot be read; one line."""
+    assert record.value is not None
+    try:
+        document = json.loads(record.value)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict) and document.get("removed") is True:
+        return Override(removed=True, change=change)
+    if not isinstance(document, dict) or not isinstance(changes := document.get("changes"), dict):
+        raise ControlError(f"{record.key[:80]!r}: not changes of a camera; expected JSON such as {{'changes': {{…}}}}")
+    return Override(changes, change=change)
+
+
+def overridden_camera(name: str, settings: CameraSettings | None, override: Override) -> CameraSettings | None:
+    """Return a camera's settings with the changes on top; None where it is removed.
+
+    Args:
+        settings: as the site's file and the environment have them; None: they do not name the camera.
+
+    Raises:
+        ControlError: they cannot be used; one line.
+    """
+    if override.removed:
+        return None
+    if settings is None and "source" not in override.changes:
+        raise ControlError(f"camera {name}: a change for a camera that is not there (any more); it is left out")
+    document = {} if settings is None else settings.model_dump(exclude_defaults=True)
+    refuse_credentials(name, changed({}, override.changes))
+    wanted = checked_document(name, document, override.changes)
+    try:
+        found = camera_from_document(name, wanted) if settings is None else CameraSettings.model_validate(wanted)
+    except SettingsError as error:
+        raise ControlError("; ".join(str(error).splitlines())) from None
+    except ValidationError as error:
+        raise ControlError(_explained(name, wanted) or f"camera {name}: {error.error_count()} setting(s)") from None
+    if "calibration" in override.changes and found.calibration is not None and not found.calibration.is_absolute():
+        raise ControlError(f"camera {name}: calibration: expected an absolute path (got {found.calibration})")
+    source = override.changes.get("source")
+    if source is not None and ("://" not in str(source) or str(source).lower().startswith("file:")):
+        raise ControlError(f"camera {name}: source: expected a live camera, such as rtsp://…")
+    if source is not None and settings is not None and _has_secret(settings):
+        raise ControlError(  # whoever may write the topic could have the password sent to a host of theirs
+            f"camera {name}: source: cannot be changed here, because the camera has a password; change it in the file"
+        )
+    refuse_crossed(name, found)
+    return found
+
+
+def overridden_site(site: Site, overrides: Mapping[str, Override]) -> tuple[Site, dict[str, str]]:
+    """Return the site of a file with changes on top, and why those of a camera are left out, in one line each."""
+    problems: dict[str, str] = {}
+    for name, override in overrides.items():
+        try:
+            camera = overridden_camera(name, site.cameras.get(name), override)
+            if camera is not None:
+                site = site.with_camera(name, camera)
+            elif name in site.cameras and len(site.cameras) == 1:
+                problems[name] = f"camera {name}: it is the only one, and a site needs one; stop the worker instead"
+            else:
+                site = site.without_camera(name)
+        except (MistwatchError, ValueError) as error:
+            problems[name] = " ".join(str(error).split())
+    return site, problems
+
+
+def key_of(site: str, camera: str) -> str:
+    """Return the key of a camera's changes."""
+    return f"{site}/{camera}"
+
+
+def camera_in(key: str, site: str) -> str | None:
+    """Return the camera of a record's key; None where the record is of another site, or its key is foreign."""
+    name, slash, camera = key.partition("/")
+    try:
+        return camera if name == site and slash and checked_name(camera) == camera else None
+    except ValueError:
+        return None
+
+
+def change_site_camera(
+    topic: CompactedTopic,
+    site: str,
+    camera: str,
+    changes: Changes | None,
+    *,
+    file: CameraSettings | None = None,
+    by: str | None = None,
+) -> Change:
+    """Send changes of a camera to the workers of a site's file, and return what was before and is after.
+
+    Args:
+        changes: on top of those that were sent before; None removes the camera.
+        file: the camera as the site's file has it, where it is known: all changes are then checked together, and the
+            values before are those of the file. Otherwise the worker checks, and names a problem in its log.
+        by: who asks for it; None: this process's user.
+
+    Raises:
+        ControlError: the changes cannot be used; nothing is sent.
+        BrokerUnavailableError: the broker cannot be reached.
+    """
+    try:
+        key = key_of(checked_name(site), checked_name(camera))
+    except ValueError as error:
+        raise ControlError(f"camera {camera[:80]!r} of site {site[:80]!r}: {error}") from None
+    topic.ensure()
+    record = topic.latest().get(key)
+    known = _readable(record)
+    if changes is None:
+        change = new_change(by, {"removed": known.removed}, {"removed": True})
+        topic.send_now(key, Override(removed=True).to_json(), headers=change.headers)
+        return change
+    if known.removed and "source" not in changes and file is None:
+        raise ControlError(f"camera {camera}: it has just been removed; name its source to add it again")
+    merged = Override(dict(changes) if known.removed else combined(known.changes, changes))
+    base = {} if file is None else file.model_dump(mode="json", exclude_defaults=True)
+    before = base if known.removed else changed(base, known.changes)
+    if file is not None or "source" in merged.changes:
+        overridden_camera(camera, file, merged)
+    else:  # the camera is known to the worker alone: any other source serves the check of what changes
+        overridden_camera(camera, CameraSettings(source="rtsp://192.0.2.1/", username="unknown"), merged)
+    change = new_change(by, values_of(before, changes), values_of(changed(before, changes), changes))
+    topic.send_now(key, merged.to_json(), headers=change.headers)
+    return change
+
+
+def drop_site_changes(topic: CompactedTopic, site: str, camera: str, *, by: str | None = None) -> bool:
+    """Leave a camera as its site's file has it; return whether there were changes. Raises BrokerUnavailableError."""
+    key = key_of(site, camera)
+    record = topic.latest().get(key)
+    if record is None:
+        return False
+    topic.send_now(key, None, headers=new_change(by, _readable(record).changes).headers)
+    return True
+
+
+def _readable(record: Record | None) -> Override:
+    """Return a record's changes; none where there is none, or it cannot be read and is replaced."""
+    if record is None or record.value is None:
+        return Override()
+    try:
+        return override_of(record)
+    except ControlError:
+        return Override()
+
+
+def _has_secret(settings: CameraSettings) -> bool:
+    in_source = redact_location(settings.source) != settings.source
+    return in_source or settings.password is not None or settings.password_file is not None
+
+
+def _explained(name: str, document: Mapping[str, Any]) -> str:
+    """Return the first problem of a camera's settings in one line, without secrets."""
+    plain = {key: value for key, value in document.items() if key not in ("password", "password_file")}
+    try:
+        camera_from_document(name, plain, environment=False)
+    except SettingsError as error:
+        return str(error).splitlines()[0]
+    return ""
