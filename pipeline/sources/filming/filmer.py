@@ -30,7 +30,7 @@ from pipeline.sources.filming.stream_shape import (
 MOST_FILMS = 8
 #: How often a film that waits for packets looks whether it is to end. Seconds.
 _LOOK_SECONDS = 0.5
-#: A film may begin so much later than was asked for, and still have its pre-roll: times of packets are rounded. Seconds.
+#: A film may begin so much later than was asked for and still have its pre-roll: times are rounded. Seconds.
 _TOLERANCE_SECONDS = 0.002
 #: Pictures a second of a stream that does not state them.
 _USUAL_FPS = 25.0
@@ -38,7 +38,7 @@ _USUAL_FPS = 25.0
 _CHUNK_BYTES = 1 << 20
 
 
-class _NoFilm(Exception):  # noqa: N818  (it ends a film, and never leaves this file)
+class _NoFilm(Exception):
     """The film fails."""
 
     def __init__(self, problem: FilmProblem, details: str = "") -> None:
@@ -111,9 +111,7 @@ class Filmer:
         """
         if self._stamps is None or not packet.size:
             return
-        raw = RawPacket(
-            bytes(packet), packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, arrived_at
-        )
+        raw = RawPacket(bytes(packet), packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, arrived_at)
         for stamped in self._stamps.take(raw):
             if stamped.is_key:
                 self._follow_parameters(stamped.data)
@@ -151,7 +149,7 @@ class Filmer:
         """
         film = _Film(order, descriptor)
         with self._lock:
-            if (is_taken := len(self._films) < MOST_FILMS and order.number not in self._films):
+            if is_taken := len(self._films) < MOST_FILMS and order.number not in self._films:
                 self._films[order.number] = film
         if not is_taken:
             os.close(descriptor)

@@ -87,7 +87,9 @@ class PacketStamps:
         pts = packet.pts
         if pts is None:
             pts = dts if otherwise is None else otherwise
-        stamped = Stamped(packet.data, max(pts, dts), dts, packet.duration, packet.is_key, packet.pts, packet.arrived_at)
+        stamped = Stamped(
+            packet.data, max(pts, dts), dts, packet.duration, packet.is_key, packet.pts, packet.arrived_at
+        )
         self._last = dts
         return stamped
 

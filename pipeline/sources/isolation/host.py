@@ -63,7 +63,7 @@ class HostedCamera:
         self._writer = SlotWriter(memory)
         self._room = threading.Condition()
         self._stop = threading.Event()
-        self._source: Source | None = None  # once it is made
+        self._source: object = None  # once it is made
         self._thread = threading.Thread(target=self._run, name=f"camera {request.camera}", daemon=True)
         self._thread.start()
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sources.base import SourceError
-from pipeline.sources.isolation import messages
 from pipeline.sources.filming.orders import FilmEnd, FilmOrder
+from pipeline.sources.isolation import messages
 from pipeline.sources.isolation.host import FILM, RELEASE, STOP, CameraRequest
 from pipeline.sources.isolation.ring import SlotReader, create_memory
 from pipeline.sources.isolation.server import LINGER_SECONDS
