@@ -195,14 +195,13 @@ class PacketRing:
             if not is_large and now - self._packets[0].packet.arrived_at <= self._limits.most_seconds:
                 break
             group = self._first_group()
-            if group == len(self._packets):  # it still grows: films that are being made have read its beginning
-                if not is_large:
-                    break
-                group = 1
-            ends_at = self._packets[group - 1].packet.arrived_at
-            if not is_large and now - ends_at <= self._limits.most_seconds:
+            is_last = group == len(self._packets)
+            # A film that begins between two key frames needs the first of them.
+            is_old = not is_last and now - self._packets[group].packet.arrived_at >= self._limits.most_seconds
+            if not is_old and not is_large:
                 break
-            if now - ends_at <= self._limits.most_seconds:
+            group = 1 if is_last else group  # the last one still grows: films that are being made read on
+            if not is_old:
                 self.forgotten_early += group
             for _ in range(group):
                 self._bytes -= len(self._packets.popleft().packet.data)
