@@ -33,12 +33,23 @@ def number_of(picture: np.ndarray) -> int:
 
 
 def write_coded(
-    path: Path, pictures: int, *, codec: str = "libx264", gop: int = FPS, b_frames: int = 0, first: int = 0, scale: int = 1
+    path: Path,
+    pictures: int,
+    *,
+    codec: str = "libx264",
+    gop: int = FPS,
+    b_frames: int = 0,
+    first: int = 0,
+    scale: int = 1,
 ) -> Path:
     """A film whose picture k, from 0, says ``first + k``; it is ``scale`` times as large as usual."""
     options = {
         "libx264": {"preset": "veryfast", "bf": str(b_frames), "sc_threshold": "0", "g": str(gop), "crf": "24"},
-        "libx265": {"preset": "ultrafast", "x265-params": f"bframes={b_frames}:keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=1:log-level=none:pools=1"},
+        "libx265": {
+            "preset": "ultrafast",
+            "x265-params": f"bframes={b_frames}:keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=1:pools=1:"
+            "log-level=none",
+        },
     }.get(codec, {})
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS, options=options)
@@ -64,9 +75,7 @@ class Shown:
 def shown(film: bytes | Path) -> list[Shown]:
     """Every picture of a film, decoded."""
     with av.open(io.BytesIO(film) if isinstance(film, bytes) else str(film)) as container:
-        return [
-            Shown(frame.time, number_of(frame.to_ndarray(format="rgb24"))) for frame in container.decode(video=0)
-        ]
+        return [Shown(frame.time, number_of(frame.to_ndarray(format="rgb24"))) for frame in container.decode(video=0)]
 
 
 def payloads(film: bytes | Path) -> list[bytes]:

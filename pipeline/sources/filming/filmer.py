@@ -30,7 +30,7 @@ from pipeline.sources.filming.stream_shape import (
 MOST_FILMS = 8
 #: How often a film that waits for packets looks whether it is to end. Seconds.
 _LOOK_SECONDS = 0.5
-#: A film may begin so much later than was asked for and still have its pre-roll: times are rounded. Seconds.
+#: A film may begin or end so much later than was asked for, and still be as it was: times are rounded. Seconds.
 _TOLERANCE_SECONDS = 0.002
 #: Pictures a second of a stream that does not state them.
 _USUAL_FPS = 25.0
@@ -248,6 +248,7 @@ class Filmer:
     ) -> FilmProblem | None:
         """Write the packets from a key frame on; returns what the film lacks at its end."""
         order, ordinal, held = film.order, first.ordinal, 0
+        decoded_at = -math.inf
         longest = wanted.at + order.most_seconds
         until: float | None = None
         while True:
@@ -258,11 +259,13 @@ class Filmer:
                 return FilmProblem.FORGOTTEN  # the disk is slower than the camera
             if film.end is not None and until is None:
                 until = self._until(film)
+                if until is not None and decoded_at > until + _TOLERANCE_SECONDS:
+                    return None  # it was written already when the alert ended
             for kept in packets:
                 decoded_at = float(kept.packet.dts * shape.time_base)
-                if until is not None and decoded_at > until:
+                if until is not None and decoded_at > until + _TOLERANCE_SECONDS:
                     return None
-                if decoded_at > longest:
+                if decoded_at > longest + _TOLERANCE_SECONDS:
                     return FilmProblem.TOO_LONG
                 held += len(kept.packet.data)
                 if held > order.most_bytes:

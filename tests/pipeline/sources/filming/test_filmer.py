@@ -1,11 +1,11 @@
-"""Films of a camera's packets, fed from a file as fast as it can be read: where they begin and end, and what they lack."""
+"""Films of a camera's packets, fed from a file as fast as it is read: where they begin, end, and what they lack."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,24 +37,17 @@ class Fed:
             self.reports.append(report)
             self._changed.notify_all()
 
-    def feed(self, film: Path, start: int = 0, stop: int | None = None, *, closes: bool = False) -> None:
-        """Feed a connection, or a part of it that begins at its start."""
+    def feed(self, film: Path, at: int = -1, call: Callable[[], object] = lambda: None) -> None:
+        """Feed a connection; ``call`` is called before its packet ``at``. The connection stays open."""
         with av.open(str(film)) as container:
             stream = container.streams.video[0]
             self.filmer.opened(stream, has_times=True)
-            for packet in self.packets(container, stop):
+            for number, packet in enumerate(container.demux(stream)):
+                if number == at:
+                    call()
                 self.filmer.take(packet, time.monotonic())
                 for picture in packet.decode():
                     self.filmer.saw(frame(picture))
-        if closes:
-            self.filmer.closed()
-
-    @staticmethod
-    def packets(container: av.container.InputContainer, stop: int | None) -> Iterator[av.Packet[av.VideoStream]]:
-        for number, packet in enumerate(container.demux(video=0)):
-            if stop is not None and number >= stop:
-                return
-            yield packet
 
     def order(self, starts_at: float, number: int = 1, **changes: float) -> Path:
         """Begin a film; returns its path."""
@@ -90,10 +83,15 @@ def test_a_film_begins_at_the_key_frame_before_its_pre_roll_and_ends_after_its_p
 ) -> None:
     """The alert begins with picture 90 and ends with 110; a second before it is 65, whose key frame is 50."""
     fed = Fed(tmp_path)
-    fed.feed(write_coded(tmp_path / "stream.ts", 200, b_frames=b_frames))
-    offset = first_time(tmp_path / "stream.ts")
-    film = fed.order(offset + 90 / FPS)
-    fed.filmer.end(FilmEnd(1, "s", offset + 110 / FPS))
+    source = write_coded(tmp_path / "stream.ts", 200, b_frames=b_frames)
+    offset = first_time(source)
+    film = tmp_path / "1.mp4"
+
+    def order() -> None:
+        fed.order(offset + 90 / FPS)
+        fed.filmer.end(FilmEnd(1, "s", offset + 110 / FPS))
+
+    fed.feed(source, 120, order)
     report = fed.last()
     assert (report.state, report.problem) == (FilmState.DONE, None)
     pictures = shown(film)
@@ -113,9 +111,13 @@ def first_time(film: Path) -> float:
 
 def test_key_frames_that_are_far_apart_make_a_longer_pre_roll(tmp_path: Path) -> None:
     fed = Fed(tmp_path)
-    fed.feed(write_coded(tmp_path / "stream.mp4", 560, gop=500))
-    film = fed.order(480 / FPS)
-    fed.filmer.end(FilmEnd(1, "s", 490 / FPS))
+    film = tmp_path / "1.mp4"
+
+    def order() -> None:
+        fed.order(480 / FPS)
+        fed.filmer.end(FilmEnd(1, "s", 490 / FPS))
+
+    fed.feed(write_coded(tmp_path / "stream.mp4", 560, gop=500), 510, order)
     assert fed.last().problem is None
     assert fed.last().lead_seconds == pytest.approx(480 / FPS, abs=1e-3)
     assert numbers(shown(film)) == list(range(516))
@@ -169,20 +171,10 @@ def test_a_film_ends_with_its_connection_and_does_not_go_on_in_the_next(tmp_path
 
 
 def test_a_film_goes_on_while_packets_come_and_is_cut_by_a_stop(tmp_path: Path) -> None:
-    source = write_coded(tmp_path / "stream.mp4", 200)
     fed = Fed(tmp_path)
-    with av.open(str(source)) as container:
-        stream = container.streams.video[0]
-        fed.filmer.opened(stream, has_times=True)
-        film = None
-        for number, packet in enumerate(container.demux(stream)):
-            fed.filmer.take(packet, time.monotonic())
-            for picture in packet.decode():
-                fed.filmer.saw(frame(picture))
-            if number == 100:
-                film = fed.order(90 / FPS)
-        assert film is not None
-        fed.filmer.finish(PATIENCE_SECONDS)
+    film = tmp_path / "1.mp4"
+    fed.feed(write_coded(tmp_path / "stream.mp4", 200), 100, lambda: fed.order(90 / FPS))
+    fed.filmer.finish(PATIENCE_SECONDS)
     report = fed.last()
     assert (report.state, report.problem) == (FilmState.DONE, FilmProblem.STOPPED)
     assert numbers(shown(film)) == list(range(50, 200))
@@ -199,12 +191,16 @@ def test_other_codecs_are_not_filmed_and_why_is_said(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_fails_the_film_alone(tmp_path: Path) -> None:
     fed = Fed(tmp_path)
-    fed.feed(write_coded(tmp_path / "stream.mp4", 200))
-    order = FilmOrder(1, "s", 60 / FPS, 1.0, 1.0, 60.0, 10**8)
-    fed.filmer.begin(order, os.open("/dev/full", os.O_WRONLY))
-    film = fed.order(60 / FPS, number=2)
-    for number in (1, 2):
-        fed.filmer.end(FilmEnd(number, "s", 80 / FPS))
+    film = tmp_path / "2.mp4"
+
+    def order() -> None:
+        on_full_disk = FilmOrder(1, "s", 60 / FPS, 1.0, 1.0, 60.0, 10**8)
+        fed.filmer.begin(on_full_disk, os.open("/dev/full", os.O_WRONLY))
+        fed.order(60 / FPS, number=2)
+        for number in (1, 2):
+            fed.filmer.end(FilmEnd(number, "s", 80 / FPS))
+
+    fed.feed(write_coded(tmp_path / "stream.mp4", 200), 100, order)
     assert (fed.last().state, fed.last().problem) == (FilmState.FAILED, FilmProblem.DISK)
     assert fed.last(2).state is FilmState.DONE
     assert numbers(shown(film)) == list(range(25, 106))

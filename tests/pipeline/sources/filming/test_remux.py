@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pytest
 from coded_films import FPS, payloads, shown, top_boxes, write_coded
 
 from pipeline.sources.filming.packet_stamps import Stamped
-from pipeline.sources.filming.remux import FilmWriter
+from pipeline.sources.filming.remux import FilmWriter, Target
 from pipeline.sources.filming.stream_shape import StreamShape, parameter_sets, shape_of, shape_of_byte_stream
 
 
@@ -29,10 +30,14 @@ def stream_of(film: Path, form: str | None = None) -> tuple[StreamShape, list[St
 
 def remuxed(shape: StreamShape, packets: list[Stamped]) -> bytes:
     written = io.BytesIO()
-    with FilmWriter(written, shape) as writer:
+    write(written, shape, packets)
+    return written.getvalue()
+
+
+def write(target: Target, shape: StreamShape, packets: list[Stamped]) -> None:
+    with FilmWriter(target, shape) as writer:
         for packet in packets:
             writer.add(packet)
-    return written.getvalue()
 
 
 @pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 0), ("libx264", 3), ("libx265", 3)])
@@ -48,7 +53,6 @@ def test_the_packets_are_those_that_came_and_the_first_picture_is_shown_at_zero(
     pictures = shown(film)
     assert [picture.number for picture in pictures] == list(range(60))
     assert [round(picture.seconds * FPS, 2) for picture in pictures] == list(range(60))
-
 
 
 @pytest.mark.parametrize("b_frames", [0, 3])
@@ -80,12 +84,9 @@ def test_it_plays_from_its_first_byte(tmp_path: Path) -> None:
     os.write(writing, film[: len(film) // 2])
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe, av.open(Unseekable(pipe)) as container:
-        numbers = []
-        try:
-            for frame in container.decode(video=0):
-                numbers.append(round(frame.time * FPS))
-        except av.FFmpegError:
-            pass  # the film is cut off
+        numbers: list[int] = []
+        with suppress(av.FFmpegError):  # the film is cut off
+            numbers.extend(round(frame.time * FPS) for frame in container.decode(video=0))
     assert numbers[:25] == list(range(25))
 
 
@@ -98,10 +99,8 @@ class Unseekable:
 
 def test_a_disk_that_is_full_is_an_error_of_the_system(tmp_path: Path) -> None:
     shape, packets = stream_of(write_coded(tmp_path / "source.ts", 100))
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
-        with FilmWriter(full, shape) as writer:
-            for packet in packets:
-                writer.add(packet)
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
+        write(full, shape, packets)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
