@@ -440,6 +440,14 @@ class EvidenceSettings(_Strict):
         description="megabytes of each camera's stream that are kept for the pre-roll; 16 hold 32 s of 4 Mbit/s",
     )
 
+    @model_validator(mode="after")
+    def _films_have_room(self) -> EvidenceSettings:
+        if self.film_seconds <= self.pre_roll_seconds:
+            raise ValueError(
+                f"film_seconds must be above pre_roll_seconds ({self.pre_roll_seconds:g}), got {self.film_seconds:g}"
+            )
+        return self
+
 
 class LikenessSettings(_Strict):
     """Alerts compared with earlier ones: groups of alike alerts, and mutes by judgements."""

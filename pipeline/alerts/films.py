@@ -26,6 +26,8 @@ _log = logs.get("films")
 
 #: One film has at most this share of the quota: the alert's pictures, and other films, keep their place.
 _QUOTA_SHARE = 0.25
+#: An MP4 is larger than its packets by at most this share of the limit.
+_OVERHEAD_SHARE = 0.1
 #: Clips whose heat is kept with a film: 100 s at ten clips a second.
 _MOST_HEAT = 1000
 
@@ -186,8 +188,12 @@ class FilmKeeper:
             self._log_failure(films.camera, film, report.problem or FilmProblem.ERROR, report.details)
             return FilmOutcome.FAILED
         try:
+            size = film.draft.stat().st_size
+            if size > self.most_bytes * (1 + _OVERHEAD_SHARE):  # whatever has written it was not to
+                files.remove(film.draft)
+                raise EvidenceError(f"film {film.path}: its {size} bytes exceed those asked for, {self.most_bytes}")
             self.folder.keep(film.draft, film.path, what="film")
-        except EvidenceError as error:
+        except OSError as error:
             film.has_failed = True
             self._log_failure(films.camera, film, FilmProblem.DISK, str(error))
             return FilmOutcome.FAILED

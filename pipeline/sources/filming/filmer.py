@@ -38,7 +38,7 @@ _USUAL_FPS = 25.0
 _CHUNK_BYTES = 1 << 20
 
 
-class _NoFilm(Exception):
+class _NoFilmError(MistwatchError):
     """The film fails."""
 
     def __init__(self, problem: FilmProblem, details: str = "") -> None:
@@ -179,7 +179,7 @@ class Filmer:
         number = film.order.number
         try:
             report = self._make(film)
-        except _NoFilm as error:
+        except _NoFilmError as error:
             self._fail(number, error.problem, str(error))
         except av.FFmpegError as error:
             problem = FilmProblem.DISK if isinstance(error, OSError) and error.errno else FilmProblem.ERROR
@@ -196,13 +196,13 @@ class Filmer:
                 self._films.pop(number, None)
 
     def _make(self, film: _Film) -> FilmReport:
-        """Write a film; returns the report of its end. Raises _NoFilm, OSError, av.FFmpegError."""
+        """Write a film; returns the report of its end. Raises _NoFilmError, OSError, av.FFmpegError."""
         order = film.order
         alert = self._ring.place(order.segment, order.starts_at)
         if alert is None:
             if self._why_not:
-                raise _NoFilm(FilmProblem.CODEC, self._why_not)
-            raise _NoFilm(FilmProblem.FORGOTTEN, "the pictures of the alert are not kept any more")
+                raise _NoFilmError(FilmProblem.CODEC, self._why_not)
+            raise _NoFilmError(FilmProblem.FORGOTTEN, "the pictures of the alert are not kept any more")
         film.alert_at = alert.at
         wanted = Place(alert.generation, alert.at - order.pre_roll_seconds)
         first = self._first(film, wanted)
@@ -225,7 +225,7 @@ class Filmer:
                 return first
             newest = self._ring.read(0, wanted.generation, _LOOK_SECONDS)
             if newest is None or film.is_cut or self._is_over(film, newest, self._ring.shape_of(wanted.generation)):
-                raise _NoFilm(FilmProblem.NO_KEY_FRAME, "no key frame came until its end")
+                raise _NoFilmError(FilmProblem.NO_KEY_FRAME, "no key frame came until its end")
             if newest:
                 time.sleep(_LOOK_SECONDS)
 

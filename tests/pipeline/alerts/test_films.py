@@ -132,17 +132,17 @@ def test_the_order_has_the_lengths_and_a_share_of_the_quota(kept: Kept) -> None:
 
 
 def test_films_and_pictures_share_the_quota_and_the_oldest_go_first(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, quota_bytes=3000)
+    kept = Kept(tmp_path, quota_bytes=4000)
     old = kept.store.path("gate", "old", ".jpg")
-    kept.store.put(old, b"x" * 900, what="picture")
-    kept.film("b", b"y" * 1200)
+    kept.store.put(old, b"x" * 2000, what="picture")
+    kept.film("b", b"y" * 900)
     kept.settle(1)
     assert old.exists()
     kept.film("c", b"z" * 900)
     kept.settle(2)
     kept.keeper.close(60)
     assert not old.exists()
-    assert kept.store.total_bytes <= 3000
+    assert kept.store.total_bytes <= 4000
     assert sum(file.stat().st_size for file in tmp_path.glob("*/*")) == kept.store.total_bytes
     assert (tmp_path / "gate" / "c.mp4").exists()
 
@@ -155,6 +155,14 @@ def test_a_film_beyond_the_whole_quota_fails_and_leaves_the_others(tmp_path: Pat
     assert kept.settle(2) == [FilmOutcome.COMPLETE, FilmOutcome.FAILED]
     assert film.named() is None
     assert {file.name for file in tmp_path.glob("*/*")} == {"b.mp4", "b.film.json"}
+
+
+def test_a_film_that_is_larger_than_was_asked_for_is_not_kept(kept: Kept) -> None:
+    """A decoder that a camera has taken over may write what it likes."""
+    film = kept.film(content=b"z" * 300_000)
+    assert kept.settle(1) == [FilmOutcome.FAILED]
+    assert film.named() is None
+    assert list(kept.store.folder.glob("*/*")) == []
 
 
 def test_a_film_that_fails_leaves_nothing_and_is_not_named(kept: Kept) -> None:
