@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import av
+import chromium
 import pytest
-from coded_films import FPS, payloads, shown, top_boxes, write_coded
+from coded_films import FPS, SIZE, payloads, shown, top_boxes, write_coded
 
 from pipeline.sources.filming.packet_stamps import Stamped
 from pipeline.sources.filming.remux import FilmWriter, Target
@@ -117,3 +119,29 @@ def test_packets_with_lengths_have_no_parameter_sets_of_a_byte_stream(tmp_path: 
     shape, packets = stream_of(write_coded(tmp_path / "source.mp4", 30))
     assert shape.sets == frozenset()
     assert parameter_sets("h264", packets[0].data) == frozenset()
+
+
+@pytest.mark.waits
+@pytest.mark.skipif(chromium.program() is None, reason="Chromium is not installed")
+def test_a_browser_plays_it_to_its_end_and_knows_its_length(tmp_path: Path) -> None:
+    shape, packets = stream_of(write_coded(tmp_path / "source.ts", 50, b_frames=2))
+    (tmp_path / "film.mp4").write_bytes(remuxed(shape, packets))
+    page = tmp_path / "page.html"
+    page.write_text("<video id=film muted autoplay src=film.mp4></video>")
+    state = "[film.currentTime, film.duration, film.videoWidth, film.ended, film.error && film.error.message]"
+    with chromium.Chromium() as browser:
+        shown_page = browser.open(page)
+        times = []
+        until = time.monotonic() + chromium.PATIENCE
+        while True:
+            at, duration, width, ended, error = shown_page.evaluate(state)
+            assert error is None
+            times.append(at)
+            if ended:
+                break
+            assert time.monotonic() < until, times
+            time.sleep(0.1)
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(2.0, abs=0.05)
+    assert duration == pytest.approx(2.0, abs=0.05)
+    assert width == SIZE[0]
