@@ -11,14 +11,22 @@ import av.container
 from pipeline.sources.base import Source
 from pipeline.sources.connection import LiveStream
 from pipeline.sources.factory import SourceCallbacks
+from pipeline.sources.filming.orders import RingLimits
 from pipeline.sources.pace import PacedClock
 
 
 class FilmCamera(LiveStream):
     """A live camera that is a film, at the pace of its clock."""
 
-    def __init__(self, camera: str, film: Path, callbacks: SourceCallbacks) -> None:
-        super().__init__(camera, film.name, on_connected=callbacks.on_connected, on_outage=callbacks.on_outage)
+    def __init__(self, camera: str, film: Path, callbacks: SourceCallbacks, ring: RingLimits | None = None) -> None:
+        super().__init__(
+            camera,
+            film.name,
+            on_connected=callbacks.on_connected,
+            on_outage=callbacks.on_outage,
+            ring=ring,
+            on_film=callbacks.on_film,
+        )
         self._film = film
 
     def _open(self) -> av.container.InputContainer:

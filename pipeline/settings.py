@@ -431,10 +431,28 @@ class MetricsSettings(_Strict):
 
 
 class EvidenceSettings(_Strict):
-    quota_mb: int = Field(1024, ge=1, description="megabytes; beyond them the oldest pictures are removed")
-    max_age_days: float = Field(30.0, gt=0, description="older pictures are removed")
+    quota_mb: int = Field(1024, ge=1, description="megabytes; beyond them the oldest pictures and films are removed")
+    max_age_days: float = Field(30.0, gt=0, description="older pictures and films are removed")
     attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
     zones: bool = Field(True, description="draw the camera's zones on the pictures")
+    films: bool = Field(True, description="keep a film of each alert of a live camera that sends H.264 or HEVC")
+    pre_roll_seconds: float = Field(5.0, ge=0, le=60, description="film before an alert")
+    post_roll_seconds: float = Field(5.0, ge=0, le=60, description="film after an alert's end")
+    film_seconds: float = Field(120.0, ge=1, le=3600, description="longest film, its pre-roll included")
+    ring_mb: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="megabytes of each camera's stream that are kept for the pre-roll; 16 hold 32 s of 4 Mbit/s",
+    )
+
+    @model_validator(mode="after")
+    def _films_have_room(self) -> EvidenceSettings:
+        if self.film_seconds <= self.pre_roll_seconds:
+            raise ValueError(
+                f"film_seconds must be above pre_roll_seconds ({self.pre_roll_seconds:g}), got {self.film_seconds:g}"
+            )
+        return self
 
 
 class LikenessSettings(_Strict):

@@ -21,6 +21,9 @@ from operators.zones import Zone
 from pipeline import logs
 from pipeline.alerts.cloud_event import rounded
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
+from pipeline.alerts.film import Film, clip_heat
+from pipeline.alerts.filming import AlertFilming, file_stem
+from pipeline.alerts.films import CameraFilms
 from pipeline.alerts.recent_features import Moment
 from pipeline.alerts.zoning import AlertZoning, CameraZones
 from pipeline.heat import Heat
@@ -55,6 +58,7 @@ class AssemblerState:
         refused: the open alert's begin was refused, because too much waits for every sink: nothing of it is reported,
             by the next worker either.
         additions: to the open alert, by their names, see :attr:`pipeline.alerts.enrich.Enricher.stated`.
+        film: of the open alert; it ends with the worker that began it, and stays on its disk.
     """
 
     chain: ChainState
@@ -63,6 +67,7 @@ class AssemblerState:
     was_unmuted: bool = False
     refused: bool = False
     additions: dict[str, Any] = field(default_factory=dict)
+    film: Film | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class AlertAssembler:
         run: str,
         replay: bool,
         pictures: PictureStore | None,
+        films: CameraFilms | None = None,
         zones: CameraZones | None = None,
         detector: str | None = None,
         several_detectors: bool = False,
@@ -115,6 +121,7 @@ class AlertAssembler:
             run: names the run over a recording; empty for a live camera.
             replay: a recording: its events have no times of handling, and every clip is awaited.
             pictures: None: the events go without.
+            films: of the camera; None: alerts have no films.
             zones: zones and schedules of the camera; None: it has neither.
             detector: its name in the events; None at a site that names no detectors.
             several_detectors: the ids of alerts include the detector.
@@ -133,6 +140,7 @@ class AlertAssembler:
         self._run = run
         self._replay = replay
         self._pictures = pictures
+        self._filming = None if films is None else AlertFilming(films)
         self._zoning = AlertZoning(zones or CameraZones())
         self._detector = detector
         self._several_detectors = several_detectors
@@ -162,6 +170,7 @@ class AlertAssembler:
             zones=self._zoning.zones,
             was_unmuted=self._zoning.was_unmuted,
             refused=self._refused == self.open_alert,
+            film=None if self._filming is None else self._filming.film,
         )
 
     def refuse(self, alert: UUID) -> None:
@@ -197,6 +206,7 @@ class AlertAssembler:
     def scored(self, scored: Scored) -> list[AlertEvent]:
         """Take a scored clip."""
         window = scored.window
+        self._keep_heat(scored)
         if self._pictures is not None or self._on_peak is not None or self._zoning.camera.names_alerts:
             kind = HeatKind.ATTENTION if scored.served.heat is None else scored.served.heat.kind
             self._native[window.key] = _Picture(window.middle, scored.heat, kind)
@@ -240,7 +250,10 @@ class AlertAssembler:
 
     def let_go(self) -> list[AlertEvent]:
         """Let whatever waits go through; an open alert stays open, for the next worker."""
-        return self._events(self._chain.let_go())
+        events = self._events(self._chain.let_go())
+        if self._filming is not None and (newest := self._chain.latest) is not None:
+            self._filming.let_go(newest.clip.segment, newest.clip.end)
+        return events
 
     def abandon(self) -> list[AlertEvent]:
         """End the alert that the worker before has left open, where no clip has come to continue it."""
@@ -251,8 +264,22 @@ class AlertAssembler:
         self._seen = ClipKey(row.peak.segment, row.peak.index)
         self._evidence = None if state.evidence is None else (self._seen, state.evidence)
         self._zoning.resume(state.zones, was_unmuted=state.was_unmuted)
+        if self._filming is not None:
+            self._filming.resume(state.film)
         if state.refused:
             self._refused, self._is_silent = self.open_alert, True
+
+    def _keep_heat(self, scored: Scored) -> None:
+        """Keep the heat of a clip for the films."""
+        window, model_heat = scored.window, scored.served.heat
+        if self._filming is None or scored.heat is None or model_heat is None:
+            return
+        frame, heat = _Picture(window.middle, scored.heat, model_heat.kind).upright(self._clip)
+        if heat is None:
+            return
+        clip = clip_heat(window.segment.id, window.start, window.end, heat, frame.width, frame.height)
+        if clip is not None:
+            self._filming.saw(clip)
 
     def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
@@ -276,6 +303,8 @@ class AlertAssembler:
                 decided_monotonic=decided_monotonic,
                 generation=self._generation,
             )
+            if self._filming is not None:
+                event = self._filming.filmed(event, transition)
             events.append(self._zoning.zoned(event, transition.last.times.ended_at))
         retained = self._chain.retained
         self._native = {key: picture for key, picture in self._native.items() if key in retained}
@@ -313,10 +342,9 @@ class AlertAssembler:
 
     def _picture_name(self, transition: AlertTransition) -> str:
         """For people who look into the folder: when the alert began, which alert, which of its pictures."""
-        began = transition.first.times.started_at
-        when = f"{began:%Y%m%dT%H%M%SZ}" if began else f"{transition.first.start:08.1f}s"
         detector = self._detector if self._several_detectors else None
         alert = alert_id(
             self._site, self._run, self.camera, transition.segment, transition.first.start, detector=detector
         )
-        return f"{when}-{str(alert)[:8]}-{transition.sequence}"
+        stem = file_stem(alert, transition.first.times.started_at, transition.first.start)
+        return f"{stem}-{transition.sequence}"

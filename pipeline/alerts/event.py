@@ -33,6 +33,7 @@ from pipeline.alerts.cloud_event import (
     schema_text_of,
     source_of,
 )
+from pipeline.alerts.film import Film
 from pipeline.alerts.likeness import Likeness, MutedBecause
 from pipeline.alerts.place import Place
 
@@ -135,6 +136,9 @@ class AlertData(Document):
         None, description="estimated error of the wall-clock times; absent where it is not known"
     )
     place: Place | None = Field(None, description="the place and the things of the peak, absent where not known (yet)")
+    film: Film | None = Field(
+        None, description="the film of the alert, named by its end; absent before, and where there is none"
+    )
     merged: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="number of earlier updates that this one stands for as well: they were merged while the sink was "
@@ -160,6 +164,7 @@ _LEFT_OUT: Final = (
     "time_source",
     "time_error_seconds",
     "place",
+    "film",
     "merged",
     "scores_left_out",
 )
@@ -231,6 +236,10 @@ class AlertEvent(CloudEvent):
     def placed(self, place: Place | None) -> AlertEvent:
         """Return a copy with the alert's place and things."""
         return self._with(place=place)
+
+    def filmed(self, film: Film) -> AlertEvent:
+        """Return a copy that names the alert's film."""
+        return self._with(film=film)
 
     def _with(self, **changes: object) -> AlertEvent:
         return self.model_copy(update={"data": self.data.model_copy(update=changes)})

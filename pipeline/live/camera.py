@@ -18,6 +18,7 @@ from operators.zones import Zone
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
 from pipeline.alerts.enrich import Enricher
+from pipeline.alerts.films import FilmKeeper
 from pipeline.alerts.zoning import CameraZones
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
@@ -32,6 +33,7 @@ from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
 from pipeline.sources.factory import SourceCallbacks
+from pipeline.sources.filming.orders import FilmingSource
 from pipeline.sources.frame_index import FrameIndex, Indexed
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter, longest_spacing
@@ -266,10 +268,12 @@ class Camera:
         plan: CameraPlan,
         listeners: Listeners,
         put: Callable[[Result | Tampered | JudgedAnew | Finished, float | None], None],
+        keeper: FilmKeeper | None = None,
     ):
         """Build the source; the watchers are added before :meth:`start`.
 
         Args:
+            keeper: keeps the films of alerts; None: there are none.
             put: hands something to the operators, in order; waits for at most so many seconds for room, None: for ever.
 
         Raises:
@@ -290,6 +294,8 @@ class Camera:
         self._tamper = TamperWatch(plan.camera, plan.tamper, self._put_tamper) if plan.tamper else None
         self._logged_faults: set[StampFault] = set()  # of the present connection
         self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
+        #: Films of its alerts; None where its source cannot make any.
+        self.films = None if keeper is None else keeper.camera(self.name)
         self.source: Source = plan.build(
             SourceCallbacks(
                 on_outage=self._on_outage,
@@ -300,8 +306,13 @@ class Camera:
                 on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
                 on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
                 on_stamps=self._on_stamps,
+                on_film=None if self.films is None else self.films.report,
             )
         )
+        if self.films is not None and isinstance(self.source, FilmingSource):
+            self.films.source = self.source
+        else:
+            self.films = None
         self.supervision = Supervision(self.name, plan.silence if self.source.live else None, self._on_condition)
 
     def start(self) -> None:

@@ -24,6 +24,7 @@ from operators.drift import DriftSeen, DriftState
 from operators.scores import SmoothedScore
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.films import FilmOutcome
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
@@ -122,6 +123,7 @@ class Metrics:
             "alerts_likeness", "Alerts by when their likeness was known", [*watch, "outcome"], **common
         )
         self.place = Counter("alerts_place", "Alerts by when their place was known", [*watch, "outcome"], **common)
+        self.films = Counter("films", "Films of alerts by what became of them", ["camera", "outcome"], **common)
         self.unsecured = Counter(
             "alerts_unsecured", "Alerts begun while the topic of scores could not take their state", watch, **common
         )
@@ -212,6 +214,7 @@ class Metrics:
             self.clips_scored,
             self.clips_dropped,
             self.clips_gated,
+            self.films,
             self.unsecured,
             self.reconnects,
             self.connected,
@@ -376,6 +379,12 @@ class MetricsListener(WorkerListener):
     def place(self, watch: Watch, outcome: Outcome) -> None:
         """Count an alert by what became of its place."""
         self._metrics.place.labels(*self._metrics.labels_of(watch), outcome).inc()
+
+    def film(self, camera: str, outcome: FilmOutcome) -> None:
+        """Count a film; that of a removed camera brings none of its series back."""
+        with self._lock:
+            if camera not in self._removed:
+                self._metrics.films.labels(camera, outcome).inc()
 
     def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
         labels = self._metrics.labels_of(watch)

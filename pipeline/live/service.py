@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
+from pipeline.alerts.films import FilmKeeper, FilmLengths
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
@@ -41,7 +42,15 @@ from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
-from pipeline.settings import CameraSettings, GroupSite, LikenessSettings, PlacesSettings, SettingsError, Site
+from pipeline.settings import (
+    CameraSettings,
+    EvidenceSettings,
+    GroupSite,
+    LikenessSettings,
+    PlacesSettings,
+    SettingsError,
+    Site,
+)
 from pipeline.sinks import SINKS, configured_sinks
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.dead_letters import DeadLetters
@@ -49,6 +58,7 @@ from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.relay import Relay, Relays
 from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.sources.filming.orders import RingLimits
 from pipeline.sources.hardware import Hwaccel, find_device
 from pipeline.sources.isolation.pool import DecoderPool, Decoding
 from pipeline.sources.isolation.source import open_contained
@@ -72,15 +82,23 @@ _DEAD_LETTERS_SECONDS, _OWNERSHIP_SECONDS = 0.5, 1.0
 _LAST_SECONDS, _ENDS_SECONDS = 2.0, 1.2
 #: Least time for the worker to accept its last events, and for the last publications: others may have used it up.
 _LEAST_WORKER_SECONDS, _LEAST_LAST_SECONDS = 2.5, 0.5
+#: An alert is decided at most so much later than its first frame comes, usually: clips, their average, the wait for the
+#: scorer. The packets of a camera are kept for so much longer than the pre-roll. Seconds.
+_DECISION_SECONDS = 30.0
+#: Films that are done may take so long to reach the disk when the service stops. Seconds.
+_FILMS_SECONDS = 1.0
 #: Relays and publishers end a little after their limit.
 _GRACE_SECONDS = 0.3
 
 
-def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
+def source_options(
+    settings: CameraSettings, device: str | None = None, ring: RingLimits | None = None
+) -> SourceOptions:
     """Return the options of a camera's source, from its settings.
 
     Args:
         device: kind of the device that decodes it; None: software.
+        ring: limits of the packets that it keeps for films; None: it makes none.
     """
     return SourceOptions(
         transport=settings.transport,
@@ -94,7 +112,15 @@ def source_options(settings: CameraSettings, device: str | None = None) -> Sourc
         video_stream=settings.stream,
         device=device,
         started_at=settings.start_time,
+        ring=ring,
     )
+
+
+def ring_limits(evidence: EvidenceSettings) -> RingLimits | None:
+    """Return the limits of the packets that each camera keeps for films, from the settings; None: no films."""
+    if not evidence.films:
+        return None
+    return RingLimits(evidence.ring_mb * 1_000_000, evidence.pre_roll_seconds + _DECISION_SECONDS)
 
 
 def silence_limits(settings: CameraSettings) -> SilenceLimits:
@@ -188,6 +214,7 @@ class Service:
             heat=site.evidence.attention,
             zones=site.evidence.zones,
         )
+        self.films = self._film_keeper()
         self._outbox_log.watch(self.outbox, self._sinks)
         self.states = self._score_states()
         self._group: Group | None = None
@@ -297,6 +324,7 @@ class Service:
             outbox=self.outbox,
             notify=self._relays.notify,
             pictures=self.evidence,
+            films=self.films,
             listeners=self._listeners,
             several_detectors=len(self.site.detectors) > 1,
             likeness=self.likeness,
@@ -304,6 +332,14 @@ class Service:
             states=self.states,
         )
         return True
+
+    def _film_keeper(self) -> FilmKeeper | None:
+        """The keeper of films; None where the site has switched them off."""
+        evidence = self.site.evidence
+        if not evidence.films:
+            return None
+        lengths = FilmLengths(evidence.pre_roll_seconds, evidence.post_roll_seconds, evidence.film_seconds)
+        return FilmKeeper(self.evidence, lengths, self._counted.film)
 
     def _score_states(self) -> ScoreStates | None:
         """The publisher of scores; None where the site has switched it off."""
@@ -526,7 +562,7 @@ class Service:
                 open_contained,
                 camera,
                 settings.source,
-                source_options(settings, self._device_for(settings)),
+                source_options(settings, self._device_for(settings), ring_limits(self.site.evidence)),
                 pool=self.decoders,
             ),
             [
@@ -865,6 +901,8 @@ class Service:
         ends: list[Callable[[], object]] = []
         if self.decoders is not None:
             ends.append(self.decoders.close)
+        if self.films is not None:
+            ends.append(partial(self.films.close, min(_FILMS_SECONDS, seconds)))
         if self.likeness is not None:
             ends.append(self.likeness.close)
         if self.places is not None:

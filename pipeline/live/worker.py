@@ -24,6 +24,7 @@ from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.enrich import HOLD_SECONDS, REPLAY_HOLD_SECONDS, Addition, Enricher
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.films import FilmKeeper
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
@@ -86,6 +87,7 @@ class Worker:
         outbox: Acceptance,
         notify: Callable[[], None],
         pictures: PictureStore | None,
+        films: FilmKeeper | None = None,
         listeners: Sequence[WorkerListener] = (),
         several_detectors: bool = False,
         likeness: SiteLikeness | None = None,
@@ -99,6 +101,7 @@ class Worker:
             queue_clips: clips that may wait for each camera and detector.
             notify: called after the outbox has grown.
             pictures: where alerts' pictures go; None: events go without.
+            films: keeps the films of live cameras' alerts; None: there are none.
             listeners: see :class:`pipeline.live.listener.WorkerListener`.
             several_detectors: the site names several detectors; the ids of alerts then include the detector.
             likeness: adds likeness to alerts; None: they go without.
@@ -112,6 +115,7 @@ class Worker:
         self._run = run
         self._queue_clips = queue_clips
         self._pictures = pictures
+        self._films = films
         self._scorer = scorer
         self._outbox = outbox
         self._notify_relay = notify
@@ -331,7 +335,9 @@ class Worker:
                 raise RuntimeError(f"camera {plan.camera}: the worker is stopped")
             if plan.camera in self._cameras:
                 raise ValueError(f"camera {plan.camera}: there is a camera of this name already")
-            camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
+            camera = Camera(
+                plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout), self._films
+            )
             camera.generation = None if claim is None else claim.generation
             if plan.tamper:
                 camera.tamper_reporter = self._tamper_reporter(camera)
@@ -398,6 +404,7 @@ class Worker:
             run=run,
             replay=not live,
             pictures=self._pictures,
+            films=camera.films,
             zones=camera.plan.zones,
             detector=plan.name or None,
             several_detectors=self._several_detectors,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import threading
 import time
@@ -21,6 +22,8 @@ from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import redact
 from pipeline.sources.decode import FramePump, received
+from pipeline.sources.filming.filmer import Filmer
+from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState, RingLimits
 from pipeline.sources.hardware import why_unusable
 from pipeline.sources.reconnect import Backoff, BackoffSettings, Outage, reconnecting
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
@@ -36,6 +39,9 @@ _RAN_OUT = 0.98
 _POLL_SECONDS = 0.005
 
 _MILLISECONDS = Fraction(1, 1000)
+
+#: The films of a camera that stops have so long to be written. Seconds.
+FINISH_SECONDS = 1.0
 
 #: The items of a connection; its value is why they ended, None for a stop.
 Reading = Generator[Frame | SegmentOver, None, SourceError | None]
@@ -78,6 +84,8 @@ class LiveOptions(TypedDict, total=False):
     video_stream: int | None
     device: str | None
     backoff: BackoffSettings | None
+    ring: RingLimits | None
+    on_film: Callable[[FilmReport], None] | None
 
 
 class LiveStream(ABC):
@@ -106,6 +114,8 @@ class LiveStream(ABC):
         video_stream: the number of the stream to watch among the video streams, from 0; default the first.
         device: kind of the device that decodes (:func:`pipeline.sources.hardware.find_device`); default none. Where it
             cannot, decoding goes on in software.
+        ring: limits of the packets that are kept for films; None: there are no films.
+        on_film: called with each state of each film, by any thread.
 
     Raises:
         SourceError: ``usage``: limits that are not above 0.
@@ -133,6 +143,8 @@ class LiveStream(ABC):
         self._video_stream = options.get("video_stream")
         self._device = options.get("device")  # None also once it has failed
         self._backoff = options.get("backoff") or BackoffSettings()
+        ring, self._on_film = options.get("ring"), options.get("on_film") or (lambda _report: None)
+        self._filmer = None if ring is None else Filmer(camera, ring, self._on_film)
         if not (self._open_timeout > 0 and self._read_timeout > 0):
             # FFmpeg takes a limit below 0 for none at all.
             limits = f"{self._open_timeout} (open), {self._read_timeout} (read)"
@@ -143,15 +155,32 @@ class LiveStream(ABC):
 
     def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`; it ends by ``stop`` alone."""
-        return reconnecting(
-            self.camera,
-            lambda: self._connection(specs, stop),
-            stop=stop,
-            backoff=Backoff(self._backoff),
-            on_outage=self._on_outage,
-            on_connected=self._on_connected,
-            on_attempt=self._on_attempt,
-        )
+        try:
+            yield from reconnecting(
+                self.camera,
+                lambda: self._connection(specs, stop),
+                stop=stop,
+                backoff=Backoff(self._backoff),
+                on_outage=self._on_outage,
+                on_connected=self._on_connected,
+                on_attempt=self._on_attempt,
+            )
+        finally:
+            if self._filmer is not None:
+                self._filmer.finish(FINISH_SECONDS)
+
+    def begin_film(self, order: FilmOrder, descriptor: int) -> None:
+        """See :class:`pipeline.sources.filming.orders.FilmingSource`."""
+        if self._filmer is None:
+            report = FilmReport(self.camera, order.number, FilmState.FAILED, problem=FilmProblem.STOPPED)
+            self._on_film(report)
+        else:
+            self._filmer.begin(order, os.dup(descriptor))
+
+    def end_film(self, end: FilmEnd) -> None:
+        """See :class:`pipeline.sources.filming.orders.FilmingSource`."""
+        if self._filmer is not None:
+            self._filmer.end(end)
 
     def packets(self, stop: threading.Event) -> Iterator[Received]:
         """Yield the packets of the video as they come, without decoding them; it ends by ``stop`` alone.
@@ -259,7 +288,13 @@ class LiveStream(ABC):
             stream.codec_context.thread_count = 1
             rate = stream.average_rate
             pump = self._pump(specs, float(rate) if rate else None, stream.sample_aspect_ratio)
-            yield from self._to_its_end(pump, self._read(container, stream, pump, stop), stop)
+            if self._filmer is not None:
+                self._filmer.opened(stream, has_times=self._has_times(container))
+            try:
+                yield from self._to_its_end(pump, self._read(container, stream, pump, stop), stop)
+            finally:
+                if self._filmer is not None:
+                    self._filmer.closed()
 
     def _choose(self, container: av.container.InputContainer) -> av.VideoStream:
         """Return the stream to watch; FFmpeg need not fetch the other video streams."""
@@ -325,10 +360,12 @@ class LiveStream(ABC):
             now = time.monotonic()
             if (sender := sender_time(packet)) is not None:
                 pump.sender_time(*sender)
+            if self._filmer is not None:
+                self._filmer.take(packet, now)
             try:
                 for picture in packet.decode():
                     assert isinstance(picture, av.VideoFrame)
-                    yield from pump.push(picture, clock(picture))
+                    yield from self._noted(pump.push(picture, clock(picture)))
             except av.FFmpegError:
                 pass  # a damaged packet: the pictures after the next key frame are good again
             if pump.delivered > delivered:
@@ -337,6 +374,13 @@ class LiveStream(ABC):
                 if self._device is not None:
                     self._give_up_device("it decodes nothing")
                 return self._error(f"no picture could be decoded for {_NO_PICTURE_SECONDS:.0f} s", "decode")
+
+    def _noted(self, items: Iterator[Frame | SegmentOver]) -> Iterator[Frame | SegmentOver]:
+        """Yield the items; films find their pictures by the times of the frames."""
+        for item in items:
+            if self._filmer is not None and isinstance(item, Frame):
+                self._filmer.saw(item)
+            yield item
 
     def _arriving(
         self, container: av.container.InputContainer, stream: av.VideoStream, stop: threading.Event

@@ -17,6 +17,7 @@ from pipeline.sources.connection import LiveOptions
 from pipeline.sources.credentials import shown
 from pipeline.sources.device import DeviceSource
 from pipeline.sources.files import FileSource
+from pipeline.sources.filming.orders import FilmReport, RingLimits
 from pipeline.sources.http import HttpSource, SnapshotSource
 from pipeline.sources.joined import JoinedSource
 from pipeline.sources.network import NetworkOptions
@@ -41,6 +42,7 @@ class SourceOptions:
         video_stream: the number of the stream to watch among several video streams, from 0; None takes the first.
         device: kind of the device that decodes a camera, see :func:`pipeline.sources.hardware.find_device`; None: none.
         started_at: of a recording: wall-clock time of its first frame with its UTC offset, a datetime or ISO 8601.
+        ring: limits of the packets that a camera keeps for films; None: it makes none.
     """
 
     transport: Transport = Transport.TCP
@@ -54,6 +56,7 @@ class SourceOptions:
     video_stream: int | None = None
     device: str | None = None
     started_at: datetime | str | None = None
+    ring: RingLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class SourceCallbacks:
         on_software: called with one line when ``device`` does not decode a camera after all.
         on_slow: called with one line when a synthetic scene is rendered slower than asked for.
         on_stamps: called with every fault of a camera's time stamps.
+        on_film: called with each state of each film of a camera, by any thread.
     """
 
     on_outage: Callable[[Outage], None] | None = None
@@ -79,6 +83,7 @@ class SourceCallbacks:
     on_damage: Callable[[str], None] | None = None
     on_slow: Callable[[str], None] | None = None
     on_stamps: Callable[[StampReport], None] | None = None
+    on_film: Callable[[FilmReport], None] | None = None
 
 
 #: Opens a source: camera id, location, options, callbacks. Raises SourceError.
@@ -158,6 +163,8 @@ def _live_options(options: SourceOptions, callbacks: SourceCallbacks) -> LiveOpt
         "on_choice": callbacks.on_choice,
         "on_software": callbacks.on_software,
         "on_stamps": callbacks.on_stamps,
+        "ring": options.ring,
+        "on_film": callbacks.on_film,
     }
 
 

@@ -139,6 +139,19 @@ def _talk(camera: str, callbacks: SourceCallbacks) -> CountingSource:
     return CountingSource(camera, 1, None, callbacks)
 
 
+def forging_films(camera: str) -> Opening:
+    """Return what opens a source that reports a film that was never ordered, as code of an attacker might."""
+    return partial(_forge, camera)
+
+
+def _forge(camera: str, callbacks: SourceCallbacks) -> CountingSource:
+    from pipeline.sources.filming.orders import FilmReport, FilmState
+
+    assert callbacks.on_film
+    callbacks.on_film(FilmReport(camera, 1, FilmState.DONE, lead_seconds=1.0, seconds=2.0))
+    return CountingSource(camera, 1, None, callbacks)
+
+
 def crash_by(signal_number: signal.Signals) -> None:
     """Send a signal to this process, and do nothing until another of its threads has it."""
     os.kill(os.getpid(), signal_number)

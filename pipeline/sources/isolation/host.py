@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.errors import MistwatchError
 from pipeline.sources.base import Frame, FrameSpec, Source, SourceError
 from pipeline.sources.factory import SourceCallbacks
+from pipeline.sources.filming.orders import FilmingSource, FilmOrder, FilmProblem, FilmReport, FilmState
 from pipeline.sources.isolation import messages
 from pipeline.sources.isolation.ring import SlotWriter, needed
 
@@ -26,9 +27,13 @@ _LINGER_SECONDS = 20.0
 #: Opens a source: importable by its name, for it is pickled by that.
 Opening = Callable[[SourceCallbacks], Source]
 
-#: Packets of the worker to one camera: a stop, and the number of a slot that it has read.
+#: Packets of the worker to one camera: a stop, the number of a slot that it has read, and an order of films, in JSON
+#: behind its mark. With the order of a film comes the descriptor of its file: a decoder never names a file.
 STOP = b"stop"
 RELEASE = b"r"
+FILM = b"f"
+
+_PACKET_BYTES = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,20 @@ class HostedCamera:
         self._writer = SlotWriter(memory)
         self._room = threading.Condition()
         self._stop = threading.Event()
+        self._source: object = None  # once it is made
         self._thread = threading.Thread(target=self._run, name=f"camera {request.camera}", daemon=True)
         self._thread.start()
 
     def take(self) -> bool:
         """Take a packet of the worker, on the main thread; returns whether there may be more."""
+        descriptors: list[int] = []
         try:
-            data = self.link.recv(64)
+            data, descriptors, _, _ = socket.recv_fds(self.link, _PACKET_BYTES, 1)
         except OSError:
             data = b""
+        if data.startswith(FILM):
+            self._film(data[len(FILM) :], descriptors)
+            return True
         with self._room:
             if data.startswith(RELEASE):
                 self._writer.release(data[1])
@@ -106,7 +116,7 @@ class HostedCamera:
         """Send the frames until the source ends; returns the message of its end."""
         try:
             callbacks = SourceCallbacks(**{one.name: self._call(one.name) for one in fields(SourceCallbacks)})
-            source = self._request.opening(callbacks)
+            source = self._source = self._request.opening(callbacks)
             for item in source.frames(self._request.specs, self._stop):
                 if isinstance(item, Frame):
                     self._send_frame(item)
@@ -121,6 +131,23 @@ class HostedCamera:
         except Exception:
             return messages.encode_bug(traceback.format_exc())
         return messages.encode("end")
+
+    def _film(self, data: bytes, descriptors: Sequence[int]) -> None:
+        """Begin or end a film, on the main thread."""
+        source, order = self._source, messages.decode_order(data)
+        try:
+            if not isinstance(source, FilmingSource):
+                if isinstance(order, FilmOrder):
+                    report = FilmReport(self._request.camera, order.number, FilmState.FAILED, problem=FilmProblem.CODEC)
+                    with suppress(WorkerGoneError):
+                        self._send(messages.encode_call("on_film", report))
+            elif isinstance(order, FilmOrder):
+                source.begin_film(order, descriptors[0])
+            else:
+                source.end_film(order)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _call(self, name: str) -> Callable[[Any], None]:
         return lambda argument: self._send(messages.encode_call(name, argument))

@@ -24,6 +24,7 @@ from pipeline.errors import MistwatchError
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError, TimeSource
 from pipeline.sources.factory import SourceCallbacks
+from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState
 from pipeline.sources.isolation.ring import SLOTS, SlotReader
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.scale import upright
@@ -242,7 +243,7 @@ def _picture(found: Mapping[str, Any], planes: Sequence[npt.NDArray[np.uint8]]) 
 # -- calls and ends --------------------------------------------------------------------------------------------
 
 
-def encode_call(name: str, argument: Outage | StampReport | str) -> bytes:
+def encode_call(name: str, argument: Outage | StampReport | FilmReport | str) -> bytes:
     """Return the message of a call of one of the :class:`pipeline.sources.factory.SourceCallbacks`."""
     return encode("call", name=name, argument=argument if isinstance(argument, str) else asdict(argument))
 
@@ -256,10 +257,24 @@ def _read_stamps(found: Any, camera: str) -> StampReport:
     return StampReport(_same(found["camera"], camera), StampFault(found["fault"]), _text(found["message"]))
 
 
+def _read_film(found: Any, camera: str) -> FilmReport:
+    problem = found["problem"]
+    return FilmReport(
+        _same(found["camera"], camera),
+        int(found["number"]),
+        FilmState(found["state"]),
+        lead_seconds=None if found["lead_seconds"] is None else _finite(found["lead_seconds"]),
+        seconds=None if found["seconds"] is None else _finite(found["seconds"]),
+        problem=None if problem is None else FilmProblem(problem),
+        details=_text(found["details"])[:_MOST_TEXT],
+    )
+
+
 #: Readers of the calls' arguments, by their names, from the argument and the camera; the others have a text.
 _ARGUMENTS: dict[str, Callable[[Any, str], Any]] = {
     "on_outage": _read_outage,
     "on_stamps": _read_stamps,
+    "on_film": _read_film,
     "on_connected": lambda found, camera: _same(found, camera),
     "on_attempt": lambda found, camera: _same(found, camera),
 }
@@ -285,6 +300,26 @@ def decode_call(message: Mapping[str, Any], camera: str) -> tuple[str, Any]:
         return name, _text(argument)
     except _DAMAGE as error:
         raise MessageError(f"a call: {error!r}") from None
+
+
+def encode_order(order: FilmOrder) -> bytes:
+    """Return the worker's message that orders a film; its file's descriptor goes with it."""
+    return encode("film", **asdict(order))
+
+
+def encode_end(end: FilmEnd) -> bytes:
+    """Return the worker's message on the end of a film's alert."""
+    return encode("film_end", **asdict(end))
+
+
+def decode_order(data: bytes) -> FilmOrder | FilmEnd:
+    """Return what a message of the worker orders. Raises MessageError."""
+    message = decode(data)
+    kind = message.pop("kind")
+    try:
+        return FilmOrder(**message) if kind == "film" else FilmEnd(**message)
+    except TypeError as error:
+        raise MessageError(f"an order: {error}") from None
 
 
 def encode_failure(failure: SourceError) -> bytes:

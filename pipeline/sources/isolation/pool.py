@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sources.base import SourceError
+from pipeline.sources.filming.orders import FilmEnd, FilmOrder
 from pipeline.sources.isolation import messages
-from pipeline.sources.isolation.host import RELEASE, STOP, CameraRequest
+from pipeline.sources.isolation.host import FILM, RELEASE, STOP, CameraRequest
 from pipeline.sources.isolation.ring import SlotReader, create_memory
 from pipeline.sources.isolation.server import LINGER_SECONDS
 
@@ -85,6 +86,24 @@ class Attachment:
         with contextlib.suppress(OSError):  # it has ended, which the next message shows
             self._link.send(RELEASE + bytes([slot]))
 
+    def begin_film(self, order: FilmOrder, descriptor: int) -> bool:
+        """Order a film, whose file the process gets as a descriptor; return whether the order was sent."""
+        try:
+            socket.send_fds(self._link, [FILM + messages.encode_order(order)], [descriptor])
+        except OSError:
+            return False
+        return True
+
+    def end_film(self, end: FilmEnd) -> None:
+        """Pass on the end of a film's alert."""
+        with contextlib.suppress(OSError):
+            self._link.send(FILM + messages.encode_end(end))
+
+    def stop(self) -> None:
+        """Let the camera's source end by itself; its films are written and reported first."""
+        with contextlib.suppress(OSError):
+            self._link.send(STOP)
+
     def describe_end(self, seconds: float) -> str:
         """Return how the process ended, for which it has so many seconds left."""
         if not self._host.ended.wait(seconds):
@@ -97,8 +116,7 @@ class Attachment:
 
     def close(self) -> None:
         """Let the camera's source end by itself, and leave the process."""
-        with contextlib.suppress(OSError):
-            self._link.send(STOP)
+        self.stop()
         self._link.close()
         self.reader.close()
         os.close(self._memory)

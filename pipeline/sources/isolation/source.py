@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from pipeline.errors import MistwatchError
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, Source, SourceError
-from pipeline.sources.connection import LiveStream
+from pipeline.sources.connection import FINISH_SECONDS, LiveStream
 from pipeline.sources.factory import SourceCallbacks, SourceOptions, open_source
+from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState
 from pipeline.sources.isolation import messages
 from pipeline.sources.isolation.host import CameraRequest, Opening
 from pipeline.sources.isolation.messages import ItemReader, MessageError
@@ -25,6 +27,10 @@ _END_SECONDS = 5.0
 #: The longest time for which a live source has nothing to report, besides its own limits: it decodes no picture for
 #: 60 s, or waits 30 s for its next attempt. Seconds.
 _SILENCE_SECONDS = 120.0
+
+
+#: The reports of films that end with a stop come so much later than the films. Seconds.
+_REPORT_SECONDS = 0.5
 
 
 class SourceOver(MistwatchError):
@@ -61,6 +67,24 @@ class IsolatedSource:
         self._callbacks = callbacks or SourceCallbacks()
         self._silence_seconds = silence_seconds
         self._backoff = backoff or BackoffSettings()
+        self._lock = threading.Lock()
+        self._attachment: Attachment | None = None  # of the present process
+        self._films: set[int] = set()  # that it makes
+
+    def begin_film(self, order: FilmOrder, descriptor: int) -> None:
+        """See :class:`pipeline.sources.filming.orders.FilmingSource`."""
+        with self._lock:
+            is_sent = self._attachment is not None and self._attachment.begin_film(order, descriptor)
+            if is_sent:
+                self._films.add(order.number)
+        if not is_sent:
+            self._report_film(order.number, FilmProblem.DECODER)
+
+    def end_film(self, end: FilmEnd) -> None:
+        """See :class:`pipeline.sources.filming.orders.FilmingSource`."""
+        with self._lock:
+            if self._attachment is not None and end.number in self._films:
+                self._attachment.end_film(end)
 
     def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`."""
@@ -78,6 +102,8 @@ class IsolatedSource:
     def _session(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """Yield the items of one process. Raises SourceError for its end, SourceOver for the source's."""
         attachment = self._pool.attach(CameraRequest(self.camera, self._opening, specs))
+        with self._lock:
+            self._attachment = attachment
         reader = ItemReader(self.camera, attachment.reader, specs)
         segment: Segment | None = None
         failure: SourceError | None = None
@@ -96,10 +122,48 @@ class IsolatedSource:
                     yield item
             if segment is not None:
                 yield SegmentOver(segment, EndReason.SHUTDOWN if failure is None else EndReason.ERROR)
+            if failure is None:
+                self._await_films(attachment, reader)
         finally:
+            with self._lock:
+                self._attachment = None
+                lost, self._films = self._films, set()
             attachment.close()
+            for number in lost:
+                self._report_film(number, FilmProblem.DECODER)
         if failure is not None:
             raise failure
+
+    def _await_films(self, attachment: Attachment, reader: ItemReader) -> None:
+        """Wait until the films that the process makes are written, which the stop of the source brings about."""
+        attachment.stop()
+        until = time.monotonic() + FINISH_SECONDS + _REPORT_SECONDS
+        while self._films and (left := until - time.monotonic()) > 0:
+            data = attachment.receive(left)
+            try:
+                message = messages.decode(data or b"")
+                if message["kind"] == "call" and message.get("name") == "on_film":
+                    self._call(message)
+                elif message["kind"] == "frame":
+                    attachment.release(reader.slot(message))
+            except MessageError:
+                return  # nothing more comes
+
+    def _call(self, message: Mapping[str, object]) -> None:
+        """Do a call of the source. Raises MessageError."""
+        name, argument = messages.decode_call(message, self.camera)
+        if isinstance(argument, FilmReport):
+            with self._lock:
+                if argument.number not in self._films:
+                    raise MessageError(f"the film {argument.number}")
+                if argument.state is not FilmState.BEGUN:
+                    self._films.discard(argument.number)
+        if (call := getattr(self._callbacks, name)) is not None:
+            call(argument)
+
+    def _report_film(self, number: int, problem: FilmProblem) -> None:
+        if self._callbacks.on_film is not None:
+            self._callbacks.on_film(FilmReport(self.camera, number, FilmState.FAILED, problem=problem))
 
     def _receive(self, attachment: Attachment, stop: threading.Event) -> bytes:
         """Return the next message; empty: none will come, or it is time to stop."""
@@ -133,9 +197,7 @@ class IsolatedSource:
             case "over":
                 return reader.over(message)
             case "call":
-                name, argument = messages.decode_call(message, self.camera)
-                if (call := getattr(self._callbacks, name)) is not None:
-                    call(argument)
+                self._call(message)
                 return None
             case "failure":
                 raise SourceError(str(message.get("message")), code=str(message.get("code")))

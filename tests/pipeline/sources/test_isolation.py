@@ -24,6 +24,7 @@ from crashing_sources import (
     crash_by,
     eat,
     fail,
+    forging_films,
     hang,
     leave,
     open_film,
@@ -39,6 +40,7 @@ from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Fit, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.factory import SourceCallbacks, SourceOptions
 from pipeline.sources.files import FileSource
+from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState
 from pipeline.sources.isolation.host import CameraRequest, run_host
 from pipeline.sources.isolation.pool import DecoderPool, receive
 from pipeline.sources.isolation.ring import create_memory
@@ -216,6 +218,43 @@ def test_calls_pass_with_their_arguments(pool: DecoderPool) -> None:
         StampReport("gate", StampFault.STRAY, "a stray"),
         "the first of two",
     ]
+
+
+def test_a_report_of_a_film_that_was_never_ordered_is_garbage_and_reaches_no_callback(pool: DecoderPool) -> None:
+    outages: list[Outage] = []
+    films: list[FilmReport] = []
+    stop = threading.Event()
+
+    def take(outage: Outage) -> None:
+        outages.append(outage)
+        stop.set()
+
+    callbacks = SourceCallbacks(on_outage=take, on_film=films.append)
+    list(IsolatedSource("gate", forging_films("gate"), pool, callbacks, backoff=SOON).frames([SMALL], stop))
+    assert outages[0].code == "decoder_crashed"
+    assert "garbage" in outages[0].message
+    assert films == []
+
+
+def test_a_source_without_packets_answers_that_it_cannot_be_filmed(pool: DecoderPool, tmp_path: Path) -> None:
+    films: list[FilmReport] = []
+    callbacks = SourceCallbacks(on_film=films.append)
+    source = IsolatedSource("gate", counting("gate", 10**9, None, fps=50.0), pool, callbacks)
+    order = FilmOrder(1, "s", 0.0, 1.0, 1.0, 60.0, 1000)
+    stop = threading.Event()
+    with (tmp_path / "film").open("wb") as file:
+        source.begin_film(order, file.fileno())  # before there is a process
+        assert films == [FilmReport("gate", 1, FilmState.FAILED, problem=FilmProblem.DECODER)]
+        is_ordered = False
+        for _ in source.frames([SMALL], stop):
+            if not is_ordered:
+                is_ordered = True
+                source.begin_film(FilmOrder(2, "s", 0.0, 1.0, 1.0, 60.0, 1000), file.fileno())
+                source.end_film(FilmEnd(2, "s", 1.0))
+            if len(films) == 2:
+                stop.set()
+    assert films[1] == FilmReport("gate", 2, FilmState.FAILED, problem=FilmProblem.CODEC)
+    assert (tmp_path / "film").stat().st_size == 0
 
 
 def test_a_stop_ends_the_process_and_closes_the_segment(pool: DecoderPool) -> None:

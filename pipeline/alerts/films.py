@@ -1,0 +1,315 @@
+"""Films of alerts: when they are asked for, where they are kept, and what becomes of them.
+
+A film is written while its alert goes on, by the process that reads the camera, to a draft that is opened here. It gets
+its name when it is complete. So a crash leaves no half film, and a decoder process never names a file.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from pipeline import files, logs
+from pipeline.alerts.cloud_event import rounded
+from pipeline.alerts.evidence_folder import FILM, FILM_NOTES, EvidenceError, EvidenceFolder
+from pipeline.alerts.film import ClipHeat, Film, FilmNotes, film_heat
+from pipeline.sources.filming.orders import FilmEnd, FilmingSource, FilmOrder, FilmProblem, FilmReport, FilmState
+
+_log = logs.get("films")
+
+#: One film has at most this share of the quota: the alert's pictures, and other films, keep their place.
+_QUOTA_SHARE = 0.25
+#: An MP4 is larger than its packets by at most this share of the limit.
+_OVERHEAD_SHARE = 0.1
+#: Clips whose heat is kept with a film: 100 s at ten clips a second.
+_MOST_HEAT = 1000
+
+
+class FilmOutcome(StrEnum):
+    """Outcomes of films, for the metrics."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"  #: kept, but it lacks something, such as its pre-roll
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"  #: the camera's stream cannot be filmed
+
+
+@dataclass(frozen=True, slots=True)
+class FilmLengths:
+    """Lengths of films, seconds.
+
+    Attributes:
+        pre_roll: wanted before an alert.
+        post_roll: wanted after its end.
+        most: longest film, counted from the wanted start.
+    """
+
+    pre_roll: float
+    post_roll: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class FilmedAlert:
+    """An alert that is to have a film.
+
+    Attributes:
+        name: of the film's file, without its suffix.
+        starts_at: PTS of its first frame, seconds.
+        started_at: wall-clock time of it.
+    """
+
+    alert_id: UUID
+    detector: str | None
+    name: str
+    segment: str
+    starts_at: float
+    started_at: datetime | None
+
+
+@dataclass(eq=False)
+class AlertFilm:
+    """One alert's film, from its order on. Its state is written under the lock of its camera's films."""
+
+    alert: FilmedAlert
+    number: int
+    path: Path
+    notes_path: Path
+    draft: Path
+    lengths: FilmLengths
+    heat: list[ClipHeat] = field(default_factory=list)
+    ends_at: float | None = None  #: PTS of the alert's end on the clock of its begin
+    lead: float | None = None
+    seconds: float | None = None  #: once it is done
+    has_failed: bool = False
+
+    def add_heat(self, clip: ClipHeat) -> None:
+        """Keep the heat of a clip, within limits."""
+        if len(self.heat) < _MOST_HEAT:
+            self.heat.append(clip)
+
+    def named(self) -> Film | None:
+        """Return the film as an event names it; None: it has failed."""
+        if self.has_failed:
+            return None
+        return Film(
+            uri=self.path.as_uri(),
+            notes=self.notes_path.as_uri(),
+            started_at=self.started_at(),
+            seconds=self._seconds(),
+            alert_starts_at_seconds=None if self.lead is None else rounded(self.lead),
+        )
+
+    def started_at(self) -> datetime | None:
+        """Return the wall-clock time of its first picture."""
+        if self.lead is None or self.alert.started_at is None:
+            return None
+        return self.alert.started_at - timedelta(seconds=self.lead)
+
+    def _seconds(self) -> float | None:
+        if self.seconds is not None or self.lead is None or self.ends_at is None:
+            return None if self.seconds is None else rounded(self.seconds)
+        expected = self.lead + self.ends_at - self.alert.starts_at + self.lengths.post_roll
+        return rounded(max(0.0, min(expected, self.lead - self.lengths.pre_roll + self.lengths.most)))
+
+
+class FilmKeeper:
+    """Keeps the films of a site's cameras in the folder of the evidence.
+
+    Args:
+        on_outcome: called once for each film with its camera and outcome, by any thread.
+    """
+
+    def __init__(
+        self,
+        folder: EvidenceFolder,
+        lengths: FilmLengths,
+        on_outcome: Callable[[str, FilmOutcome], None] = lambda _camera, _outcome: None,
+    ) -> None:
+        self.folder = folder
+        self.lengths = lengths
+        self.most_bytes = int(folder.quota_bytes * _QUOTA_SHARE)
+        self._on_outcome = on_outcome
+        self._done: queue.Queue[tuple[CameraFilms, AlertFilm, FilmReport] | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._open: dict[AlertFilm, str] = {}  # with their cameras
+        self._thread: threading.Thread | None = None
+
+    def camera(self, camera: str) -> CameraFilms:
+        """Return the films of a camera."""
+        return CameraFilms(camera, self)
+
+    def opened(self, film: AlertFilm, camera: str) -> None:
+        """Take note of a film that is being made."""
+        with self._lock:
+            self._open[film] = camera
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="films", daemon=True)
+                self._thread.start()
+
+    def ended(self, films: CameraFilms, film: AlertFilm, report: FilmReport) -> None:
+        """Take a film whose draft is complete, or has failed; it is flushed to the disk on a thread of its own."""
+        self._done.put((films, film, report))
+
+    def close(self, seconds: float) -> None:
+        """Keep the films that are done, for at most so many seconds, and remove the drafts of the others."""
+        if self._thread is not None:
+            self._done.put(None)
+            self._thread.join(seconds)
+        with self._lock:
+            left, self._open = self._open, {}
+        for film, camera in left.items():
+            files.remove(film.draft)
+            self._on_outcome(camera, FilmOutcome.FAILED)
+            _log.error("film failed", camera=camera, film=film.path.name, reason=FilmProblem.STOPPED)
+
+    def _run(self) -> None:
+        while (item := self._done.get()) is not None:
+            films, film, report = item
+            with self._lock:
+                is_open = self._open.pop(film, None) is not None
+            if is_open:
+                self._on_outcome(films.camera, self._settle(films, film, report))
+
+    def _settle(self, films: CameraFilms, film: AlertFilm, report: FilmReport) -> FilmOutcome:
+        """Keep or remove a film; returns its outcome."""
+        if report.state is FilmState.FAILED:
+            files.remove(film.draft)
+            if report.problem is FilmProblem.CODEC:
+                films.log_unsupported(report.details)
+                return FilmOutcome.UNSUPPORTED
+            self._log_failure(films.camera, film, report.problem or FilmProblem.ERROR, report.details)
+            return FilmOutcome.FAILED
+        try:
+            size = film.draft.stat().st_size
+            if size > self.most_bytes * (1 + _OVERHEAD_SHARE):  # whatever has written it was not to
+                files.remove(film.draft)
+                raise EvidenceError(f"film {film.path}: its {size} bytes exceed those asked for, {self.most_bytes}")
+            self.folder.keep(film.draft, film.path, what="film")
+        except OSError as error:
+            film.has_failed = True
+            self._log_failure(films.camera, film, FilmProblem.DISK, str(error))
+            return FilmOutcome.FAILED
+        try:
+            self.folder.put(film.notes_path, self._notes(films.camera, film, report), what="notes")
+        except EvidenceError as error:
+            _log.error("notes of a film not written", camera=films.camera, error=str(error))
+        if report.problem is None:
+            return FilmOutcome.COMPLETE
+        _log.info("film not complete", camera=films.camera, film=film.path.name, reason=report.problem)
+        return FilmOutcome.INCOMPLETE
+
+    def _notes(self, camera: str, film: AlertFilm, report: FilmReport) -> bytes:
+        lead = film.lead or 0.0
+        notes = FilmNotes(
+            film=film.path.name,
+            alert_id=film.alert.alert_id,
+            camera=camera,
+            detector=film.alert.detector,
+            started_at=film.started_at(),
+            seconds=rounded(max(0.0, report.seconds or 0.0)),
+            alert_starts_at_seconds=rounded(lead),
+            complete=report.problem is None,
+            lacks=report.problem,
+            heat=film_heat(list(film.heat), film.alert.segment, film.alert.starts_at - lead),
+        )
+        return notes.model_dump_json().encode()
+
+    def _log_failure(self, camera: str, film: AlertFilm, problem: FilmProblem, details: str) -> None:
+        _log.error("film failed", camera=camera, film=film.path.name, reason=problem, error=details)
+
+
+class CameraFilms:
+    """The films of one camera. Thread-safe."""
+
+    def __init__(self, camera: str, keeper: FilmKeeper) -> None:
+        self.camera = camera
+        self.source: FilmingSource | None = None  #: set before the first alert
+        self._keeper = keeper
+        self._lock = threading.Lock()
+        self._films: dict[int, AlertFilm] = {}  # that are being made, by number
+        self._number = 0
+        self._has_logged = False  # that the camera cannot be filmed
+
+    @property
+    def pre_roll_seconds(self) -> float:
+        """Film that is wanted before an alert."""
+        return self._keeper.lengths.pre_roll
+
+    def begin(self, alert: FilmedAlert) -> AlertFilm | None:
+        """Ask for the film of an alert that has begun; None: it cannot be made, which is logged."""
+        keeper = self._keeper
+        path = keeper.folder.path(self.camera, alert.name, FILM)
+        notes_path = keeper.folder.path(self.camera, alert.name, FILM_NOTES)
+        assert self.source is not None, "the source is there before its alerts"
+        with self._lock:
+            self._number += 1
+            number = self._number
+        film = AlertFilm(alert, number, path, notes_path, files.draft_path(path), keeper.lengths)
+        try:
+            film.draft, descriptor = keeper.folder.open_draft(path, what="film")
+        except EvidenceError as error:
+            keeper.opened(film, self.camera)
+            self._fail(film, FilmProblem.DISK, str(error))
+            return None
+        keeper.opened(film, self.camera)
+        with self._lock:
+            self._films[number] = film
+        order = FilmOrder(
+            number,
+            alert.segment,
+            alert.starts_at,
+            keeper.lengths.pre_roll,
+            keeper.lengths.post_roll,
+            keeper.lengths.most,
+            keeper.most_bytes,
+        )
+        try:
+            self.source.begin_film(order, descriptor)
+        finally:
+            os.close(descriptor)
+        return film
+
+    def end(self, film: AlertFilm, segment: str, ends_at: float) -> None:
+        """Let a film go on until the post-roll after the alert's end.
+
+        Args:
+            ends_at: PTS of the end on the clock of ``segment``, seconds.
+        """
+        assert self.source is not None
+        if segment == film.alert.segment:
+            film.ends_at = ends_at
+        self.source.end_film(FilmEnd(film.number, segment, ends_at))
+
+    def report(self, report: FilmReport) -> None:
+        """Take a report of the source."""
+        with self._lock:
+            film = self._films.get(report.number)
+            if film is None:
+                return
+            if report.state is not FilmState.BEGUN:
+                del self._films[report.number]
+        if report.lead_seconds is not None:
+            film.lead = report.lead_seconds
+        film.has_failed = report.state is FilmState.FAILED
+        film.seconds = report.seconds
+        if report.state is not FilmState.BEGUN:
+            self._keeper.ended(self, film, report)
+
+    def log_unsupported(self, details: str) -> None:
+        """Log once that the camera's stream cannot be filmed."""
+        if not self._has_logged:
+            self._has_logged = True
+            _log.warning("no films of this camera", camera=self.camera, reason=details or "its source makes none")
+
+    def _fail(self, film: AlertFilm, problem: FilmProblem, details: str) -> None:
+        film.has_failed = True
+        report = FilmReport(self.camera, film.number, FilmState.FAILED, problem=problem, details=details)
+        self._keeper.ended(self, film, report)
