@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -97,7 +98,9 @@ class FramePump:
         self._scalers = {spec.size: Scaler(spec, pixel_aspect, threads) for spec in self._specs}
         self._log = log
         self._rule = rule
-        self._on_stamps = on_stamps
+        # Not a method: a circle of pump and clock would hold the scaler's memory until Python looks for circles, which
+        # a decoder process rarely does.
+        self._report = partial(_report_stamps, camera, on_stamps)
         self._clock = clock
         self._stream_time = StreamTime(self._report) if has_sender_clock else None
         self._stamps = StampWatch() if live else None  # None also once the time of arrival has taken over
@@ -244,10 +247,6 @@ class FramePump:
             segment, self._segment = self._segment, None
             yield SegmentOver(segment, reason)
 
-    def _report(self, fault: StampFault, message: str) -> None:
-        if self._on_stamps is not None:
-            self._on_stamps(StampReport(self._camera, fault, f"camera {self._camera}: {message}"))
-
     def _scaled(self, specs: Sequence[FrameSpec], picture: av.VideoFrame) -> dict[FrameSpec, npt.NDArray[np.uint8]]:
         """The picture for each of the specs, scaled once for each distinct size."""
         images: dict[PictureSize, npt.NDArray[np.uint8]] = {}
@@ -260,3 +259,10 @@ class FramePump:
     def _log_picture(self, pts_seconds: float | None, *, first: bool = False) -> None:
         if self._log is not None:
             self._log.picture(pts_seconds, first=first)
+
+
+def _report_stamps(
+    camera: str, on_stamps: Callable[[StampReport], None] | None, fault: StampFault, message: str
+) -> None:
+    if on_stamps is not None:
+        on_stamps(StampReport(camera, fault, f"camera {camera}: {message}"))

@@ -114,6 +114,9 @@ def reconnecting(
             if error.code == "usage":
                 raise
             code, message = error.code, str(error)
+            # Its traceback leads to frames that hold the error: a circle, which would keep the connection's decoder and
+            # scaler until Python looks for circles. In a decoder process that is rare, and they are megabytes.
+            error.__traceback__ = None
         if stop.is_set():
             return
         up_seconds = time.monotonic() - connected_at if connected_at is not None else 0.0

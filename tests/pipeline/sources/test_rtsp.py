@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import itertools
 import logging
@@ -19,6 +20,7 @@ from ports import free_port
 from watched_camera import GENEROUS_SECONDS, Watched
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SourceError
+from pipeline.sources.decode import FramePump
 from pipeline.sources.reconnect import BackoffSettings
 from pipeline.sources.rtsp import RtspSource
 
@@ -309,3 +311,18 @@ def test_cameras_do_not_disturb_each_other(rtsp):
         assert dead.outages
         assert fine.codes == []
         assert np.diff([frame.pts_seconds for frame in fine.frames]) == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_a_connection_used_is_gone_with_it(rtsp, video):
+    """Decoder and scaler hold megabytes, and a decoder process hardly ever looks for circles of objects."""
+    with rtsp.serve_file(video("short.mp4", seconds=1, fps=10)) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            with Watched(server.url) as camera:
+                camera.until(lambda: len(camera.outages) >= 4)
+                left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, FramePump | av.VideoStream)]
+        finally:
+            gc.enable()
+    assert left.count("FramePump") <= 1, "of the connection that is open"
+    assert left.count("VideoStream") <= 1
