@@ -90,7 +90,7 @@ def overridden_camera(name: str, settings: CameraSettings | None, override: Over
     if guarded is not None and settings is not None and _has_secret(settings):
         # The writer of the topic could have the password sent to another host, or to one in between.
         raise ControlError(
-            f"camera {name}: {guarded}: cannot be changed here, because the camera has a password; change it in the file"
+            f"camera {name}: {guarded}: cannot be changed here, since the camera has a password; change it in the file"
         )
     refuse_crossed(name, found)
     return found

@@ -49,7 +49,7 @@ def test_changes_are_set_listed_exported_and_dropped(noida_db: Any, tmp_path: Pa
 
     for camera, change, refusal in [
         ("gone", "alerts.open_threshold=0.7", "camera gone: unknown, or just removed; expected one of gate, door"),
-        ("door", "source=rtsp://192.0.2.66/x", "because the camera has a password; change it in the file"),
+        ("door", "source=rtsp://192.0.2.66/x", "since the camera has a password; change it in the file"),
         ("door", "tls.verify=false", "door: tls.verify: cannot be changed here"),
         ("gate", "source=film.mp4", "expected a live camera"),
         ("gate", "calibration=c.json", "calibration: expected an absolute path (got c.json)"),
