@@ -86,9 +86,11 @@ def overridden_camera(name: str, settings: CameraSettings | None, override: Over
     source = override.changes.get("source")
     if source is not None and ("://" not in str(source) or str(source).lower().startswith("file:")):
         raise ControlError(f"camera {name}: source: expected a live camera, such as rtsp://…")
-    if source is not None and settings is not None and _has_secret(settings):
-        raise ControlError(  # whoever may write the topic could have the password sent to a host of theirs
-            f"camera {name}: source: cannot be changed here, because the camera has a password; change it in the file"
+    guarded = next((each for each in override.changes if each.partition(".")[0] in ("source", "tls")), None)
+    if guarded is not None and settings is not None and _has_secret(settings):
+        # The writer of the topic could have the password sent to another host, or to one in between.
+        raise ControlError(
+            f"camera {name}: {guarded}: cannot be changed here, since the camera has a password; change it in the file"
         )
     refuse_crossed(name, found)
     return found

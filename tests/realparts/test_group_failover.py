@@ -12,6 +12,8 @@ from brokers import apache_kafka, broker, formatted_kafka, kafka_jars, noida_db 
 from group_workers import GroupWorker, Pictures, Watchman, add_cameras, control_topic, remove_cameras, states_by_camera
 from triton_of_brightness import Server
 
+from pipeline.live.control_topic import change_camera
+
 pytestmark = [pytest.mark.realparts, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CAMERAS = [f"cam{number}" for number in range(6)]
@@ -126,6 +128,23 @@ def test_messages_change_what_is_watched_without_a_restart(
     assert "camera door: lens: unknown key" in workers[0].log
     assert workers[0].process is process
     assert workers[0].is_running
+
+
+def test_a_message_that_changes_rules_alone_leaves_the_open_alert_and_every_clip(
+    broker: Any,  # noqa: F811
+    group: Any,
+) -> None:
+    workers, watchman = group(broker.bootstrap, 1)
+    topic = control_topic(broker.bootstrap)
+    change_camera(topic, "cam0", {"alerts.close_threshold": 0.002, "alerts.cooldown_seconds": 3}, by="ada")
+    topic.close()
+    watchman.wait_for(lambda _: "camera changed" in workers[0].log, 90)
+    (line,) = [line for line in workers[0].log.splitlines() if "camera changed" in line]
+    for part in ("cam0", "ada", "in place", "alerts.close_threshold"):
+        assert part in line
+    watchman.reset()
+    watchman.wait_for(lambda now: bool(now.gaps.get("cam0")), 90)
+    assert_each_alert_begun_once(broker.bootstrap)
 
 
 def test_a_topic_with_one_partition_and_two_workers_is_said(broker: Any, group: Any) -> None:  # noqa: F811
