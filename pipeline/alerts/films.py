@@ -203,7 +203,8 @@ class FilmKeeper:
             _log.error("notes of a film not written", camera=films.camera, error=str(error))
         if report.problem is None:
             return FilmOutcome.COMPLETE
-        _log.info("film not complete", camera=films.camera, film=film.path.name, reason=report.problem)
+        name, details = film.path.name, report.details
+        _log.info("film not complete", camera=films.camera, film=name, reason=report.problem, details=details)
         return FilmOutcome.INCOMPLETE
 
     def _notes(self, camera: str, film: AlertFilm, report: FilmReport) -> bytes:
