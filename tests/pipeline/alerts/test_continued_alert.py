@@ -14,11 +14,12 @@ from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from operators.chain_state import ChainState, ClipState, RowState
 from operators.scores import GatedClip, SegmentEnd
+from pipeline.alerts.alert_film import FilmLengths
 from pipeline.alerts.assembler import AlertAssembler, AssemblerState
 from pipeline.alerts.event import alert_id
 from pipeline.alerts.evidence_folder import EvidenceFolder
 from pipeline.alerts.film import Film
-from pipeline.alerts.films import FilmKeeper, FilmLengths
+from pipeline.alerts.films import FilmKeeper
 from pipeline.scoring.outcomes import Gated
 from pipeline.sources.base import FrameSpec
 

@@ -12,11 +12,12 @@ import pytest
 from operators.alerting import AlertState, AlertTransition
 from operators.heat_kind import HeatKind
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
+from pipeline.alerts.alert_film import FilmLengths
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.evidence_folder import EvidenceFolder
 from pipeline.alerts.film import ClipHeat
 from pipeline.alerts.filming import AlertFilming
-from pipeline.alerts.films import CameraFilms, FilmKeeper, FilmLengths
+from pipeline.alerts.films import CameraFilms, FilmKeeper
 from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
