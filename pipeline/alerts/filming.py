@@ -7,9 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from operators.alerting import AlertState, AlertTransition
+from pipeline.alerts.alert_film import AlertFilm, FilmedAlert
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.film import ClipHeat, Film
-from pipeline.alerts.films import AlertFilm, CameraFilms, FilmedAlert
+from pipeline.alerts.films import CameraFilms
 
 #: Clips of which heat is kept before an alert begins.
 _MOST_CLIPS = 256

@@ -10,16 +10,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
-from uuid import UUID
 
 from pipeline import files, logs
+from pipeline.alerts.alert_film import AlertFilm, FilmedAlert, FilmLengths
 from pipeline.alerts.cloud_event import rounded
 from pipeline.alerts.evidence_folder import FILM, FILM_NOTES, EvidenceError, EvidenceFolder
-from pipeline.alerts.film import ClipHeat, Film, FilmNotes, film_heat
+from pipeline.alerts.film import FilmNotes, film_heat
 from pipeline.sources.filming.orders import FilmEnd, FilmingSource, FilmOrder, FilmProblem, FilmReport, FilmState
 
 _log = logs.get("films")
@@ -28,8 +25,6 @@ _log = logs.get("films")
 _QUOTA_SHARE = 0.25
 #: An MP4 is larger than its packets by at most this share of the limit.
 _OVERHEAD_SHARE = 0.1
-#: Clips whose heat is kept with a film: 100 s at ten clips a second.
-_MOST_HEAT = 1000
 
 
 class FilmOutcome(StrEnum):
@@ -39,85 +34,6 @@ class FilmOutcome(StrEnum):
     INCOMPLETE = "incomplete"  #: kept, but it lacks something, such as its pre-roll
     FAILED = "failed"
     UNSUPPORTED = "unsupported"  #: the camera's stream cannot be filmed
-
-
-@dataclass(frozen=True, slots=True)
-class FilmLengths:
-    """Lengths of films, seconds.
-
-    Attributes:
-        pre_roll: wanted before an alert.
-        post_roll: wanted after its end.
-        most: longest film, counted from the wanted start.
-    """
-
-    pre_roll: float
-    post_roll: float
-    most: float
-
-
-@dataclass(frozen=True, slots=True)
-class FilmedAlert:
-    """An alert that is to have a film.
-
-    Attributes:
-        name: of the film's file, without its suffix.
-        starts_at: PTS of its first frame, seconds.
-        started_at: wall-clock time of it.
-    """
-
-    alert_id: UUID
-    detector: str | None
-    name: str
-    segment: str
-    starts_at: float
-    started_at: datetime | None
-
-
-@dataclass(eq=False)
-class AlertFilm:
-    """One alert's film, from its order on. Its state is written under the lock of its camera's films."""
-
-    alert: FilmedAlert
-    number: int
-    path: Path
-    notes_path: Path
-    draft: Path
-    lengths: FilmLengths
-    heat: list[ClipHeat] = field(default_factory=list)
-    ends_at: float | None = None  #: PTS of the alert's end on the clock of its begin
-    lead: float | None = None
-    seconds: float | None = None  #: once it is done
-    has_failed: bool = False
-
-    def add_heat(self, clip: ClipHeat) -> None:
-        """Keep the heat of a clip, within limits."""
-        if len(self.heat) < _MOST_HEAT:
-            self.heat.append(clip)
-
-    def named(self) -> Film | None:
-        """Return the film as an event names it; None: it has failed."""
-        if self.has_failed:
-            return None
-        return Film(
-            uri=self.path.as_uri(),
-            notes=self.notes_path.as_uri(),
-            started_at=self.started_at(),
-            seconds=self._seconds(),
-            alert_starts_at_seconds=None if self.lead is None else rounded(self.lead),
-        )
-
-    def started_at(self) -> datetime | None:
-        """Return the wall-clock time of its first picture."""
-        if self.lead is None or self.alert.started_at is None:
-            return None
-        return self.alert.started_at - timedelta(seconds=self.lead)
-
-    def _seconds(self) -> float | None:
-        if self.seconds is not None or self.lead is None or self.ends_at is None:
-            return None if self.seconds is None else rounded(self.seconds)
-        expected = self.lead + self.ends_at - self.alert.starts_at + self.lengths.post_roll
-        return rounded(max(0.0, min(expected, self.lead - self.lengths.pre_roll + self.lengths.most)))
 
 
 class FilmKeeper:
@@ -203,7 +119,8 @@ class FilmKeeper:
             _log.error("notes of a film not written", camera=films.camera, error=str(error))
         if report.problem is None:
             return FilmOutcome.COMPLETE
-        _log.info("film not complete", camera=films.camera, film=film.path.name, reason=report.problem)
+        name, details = film.path.name, report.details
+        _log.info("film not complete", camera=films.camera, film=name, reason=report.problem, details=details)
         return FilmOutcome.INCOMPLETE
 
     def _notes(self, camera: str, film: AlertFilm, report: FilmReport) -> bytes:

@@ -12,8 +12,9 @@ from functools import cached_property, partial
 
 from operators.gate import GateSettings
 from pipeline import logs
+from pipeline.alerts.alert_film import FilmLengths
 from pipeline.alerts.evidence import EvidenceStore
-from pipeline.alerts.films import FilmKeeper, FilmLengths
+from pipeline.alerts.films import FilmKeeper
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event

@@ -484,3 +484,12 @@ def test_the_schema_knows_names(name: str, good: bool) -> None:
     assert check.is_valid({"site": name, "cameras": {"gate": {"source": "a.mp4"}}}) == good
     if good:  # the settings of such a camera are checked
         assert not check.is_valid({"cameras": {name: {"sauce": "a.mp4"}}})
+
+
+def test_a_film_that_is_shorter_than_its_pre_roll_is_refused() -> None:
+    cameras = {"gate": {"source": "rtsp://192.0.2.7/stream"}}
+    usual = site_from_options({"cameras": cameras}).evidence
+    assert usual.films
+    assert usual.film_seconds > usual.pre_roll_seconds
+    with pytest.raises(SettingsError, match="film_seconds must be above pre_roll_seconds"):
+        site_from_options({"cameras": cameras, "evidence": {"film_seconds": 5, "pre_roll_seconds": 5}})

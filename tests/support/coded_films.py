@@ -79,9 +79,17 @@ def shown(film: bytes | Path) -> list[Shown]:
 
 
 def payloads(film: bytes | Path) -> list[bytes]:
-    """The packets of a film, each unit without its length or start code: an MP4 and a byte stream then agree."""
+    """The packets of a film, each unit without its length or start code: an MP4 and a byte stream then agree.
+
+    Parameter sets of HEVC are left out: an MP4 has them in its description.
+    """
     with av.open(io.BytesIO(film) if isinstance(film, bytes) else str(film)) as container:
-        return [b"".join(units(bytes(packet))) for packet in container.demux(video=0) if packet.size]
+        is_hevc = container.streams.video[0].codec_context.name == "hevc"
+        return [
+            b"".join(unit for unit in units(bytes(packet)) if not (is_hevc and unit[0] >> 1 & 0x3F in (32, 33, 34)))
+            for packet in container.demux(video=0)
+            if packet.size
+        ]
 
 
 def units(packet: bytes) -> Iterator[bytes]:

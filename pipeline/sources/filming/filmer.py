@@ -214,8 +214,17 @@ class Filmer:
             problem = self._write(film, writer, first, wanted, shape)
         if begins_at > wanted.at + _TOLERANCE_SECONDS:
             problem = problem or FilmProblem.FORGOTTEN
+        details = ""
+        if problem is FilmProblem.FORGOTTEN and (early := self._ring.forgotten_early):
+            details = f"{early} packets of the camera were forgotten for their size so far; raise evidence.ring_mb"
         return FilmReport(
-            self._camera, order.number, FilmState.DONE, lead_seconds=lead, seconds=writer.seconds, problem=problem
+            self._camera,
+            order.number,
+            FilmState.DONE,
+            lead_seconds=lead,
+            seconds=writer.seconds,
+            problem=problem,
+            details=details,
         )
 
     def _first(self, film: _Film, wanted: Place) -> KeptPacket:

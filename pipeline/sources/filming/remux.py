@@ -21,6 +21,11 @@ from pipeline.sources.filming.stream_shape import StreamShape
 _OPTIONS = {"movflags": "delay_moov+frag_keyframe+default_base_moof", "frag_duration": "1000000"}
 
 
+#: Apple's players want HEVC under this name, which says that the parameter sets are in the description alone: FFmpeg
+#: then leaves repeated ones out of the packets. Nothing else of a packet changes.
+_TAGS = {"hevc": "hvc1"}
+
+
 class Target(Protocol):
     """A file that takes bytes, one after the other."""
 
@@ -48,6 +53,8 @@ class FilmWriter:
             self._container = av.open(self._counted, "w", format="mp4", options=_OPTIONS)
             self._stream = self._container.add_stream_from_template(template.streams.video[0])
         self._stream.time_base = shape.time_base
+        if (tag := _TAGS.get(shape.codec)) is not None:
+            self._stream.codec_context.codec_tag = tag
 
     @property
     def bytes(self) -> int:

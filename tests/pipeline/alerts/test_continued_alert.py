@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,12 @@ from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from operators.chain_state import ChainState, ClipState, RowState
 from operators.scores import GatedClip, SegmentEnd
+from pipeline.alerts.alert_film import FilmLengths
 from pipeline.alerts.assembler import AlertAssembler, AssemblerState
 from pipeline.alerts.event import alert_id
+from pipeline.alerts.evidence_folder import EvidenceFolder
+from pipeline.alerts.film import Film
+from pipeline.alerts.films import FilmKeeper
 from pipeline.scoring.outcomes import Gated
 from pipeline.sources.base import FrameSpec
 
@@ -106,3 +111,27 @@ def test_a_refusal_belongs_to_its_alert() -> None:
     state = continued.snapshot()
     assert state is not None
     assert not state.refused
+
+
+def test_the_film_that_the_other_worker_has_made_is_passed_on_and_named_by_the_end(tmp_path: Path) -> None:
+    film = Film(
+        uri="file:///evidence/a.mp4",
+        notes="file:///evidence/a.film.json",
+        started_at=NOW,
+        seconds=12.5,
+        alert_starts_at_seconds=6.0,
+    )
+    state = TypeAdapter(AssemblerState).validate_json(TypeAdapter(AssemblerState).dump_json(replace(STATE, film=film)))
+    folder = EvidenceFolder(tmp_path, quota_bytes=1000, max_age_seconds=1.0)
+    films = FilmKeeper(folder, FilmLengths(1.0, 1.0, 10.0)).camera("gate")
+    continued = assembler(state=state, films=films)
+    assert continued.snapshot() == state
+    times = CLIP.clip("gate", "m", "1").times
+    continued.gated(Gated(GatedClip("gate", "new", 0, 0.0, 1.0, times)))
+    later = continued.snapshot()
+    assert later is not None
+    assert later.film == film
+    (end,) = continued.gated(Gated(GatedClip("gate", "new", 1, 1.0, 9.0, times)))
+    assert end.data.film == film
+    assert b'"film":{"uri":"file:///evidence/a.mp4"' in end.to_json()
+    assert list(tmp_path.iterdir()) == []

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from operators.heat_kind import HeatKind
+from pipeline.alerts.alert_film import AlertFilm, FilmedAlert, FilmLengths
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.film import ClipHeat, FilmNotes, clip_heat
-from pipeline.alerts.films import AlertFilm, CameraFilms, FilmedAlert, FilmKeeper, FilmLengths, FilmOutcome
+from pipeline.alerts.films import CameraFilms, FilmKeeper, FilmOutcome
 from pipeline.heat import Heat
 from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState
 from pipeline.sources.scale import Part

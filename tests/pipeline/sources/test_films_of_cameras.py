@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,79 @@ def test_a_decoder_that_dies_fails_its_film(tmp_path: Path) -> None:
         pool.close()
     assert watched.last is not None
     assert (watched.last.state, watched.last.problem) == (FilmState.FAILED, FilmProblem.DECODER)
+
+
+@dataclass
+class _Ordered:
+    """A film that was ordered, and the number of the picture with which its incident begins."""
+
+    path: Path
+    incident: int
+    report: FilmReport | None = None
+
+
+class _Busy:
+    """A camera with an incident every ten pictures, whose films overlap."""
+
+    def __init__(self, url: str, pool: DecoderPool, folder: Path, last: int) -> None:
+        self.films: dict[int, _Ordered] = {}
+        self.failure: BaseException | None = None
+        self._last = last
+        self._folder = folder
+        folder.mkdir()
+        self._stop = threading.Event()
+        options = SourceOptions(ring=RingLimits(16_000_000, 35.0))
+        self._source = open_contained("gate", url, options, SourceCallbacks(on_film=self._take), pool=pool)
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _take(self, report: FilmReport) -> None:
+        if report.state is not FilmState.BEGUN:
+            self.films[report.number].report = report
+            if report.number == self._last // 10:
+                self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            self._watch()
+        except BaseException as error:
+            self.failure = error
+
+    def _watch(self) -> None:
+        assert isinstance(self._source, FilmingSource)
+        began = time.monotonic()
+        for frame in self._source.frames([SPEC], self._stop):
+            assert time.monotonic() < began + LIMIT_SECONDS
+            if isinstance(frame, SegmentOver):
+                continue
+            picture, at = number_of(frame.image), frame.pts_seconds
+            order, place = divmod(picture, 10)
+            if place == 0 and order >= 4 and picture <= self._last:
+                path = self._folder / f"{order}.mp4"
+                self.films[order] = _Ordered(path, picture)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+                self._source.begin_film(FilmOrder(order, frame.segment.id, at, 1.0, 1.0, 60.0, 10**8), descriptor)
+                os.close(descriptor)
+            if place == 5 and order in self.films:
+                self._source.end_film(FilmEnd(order, frame.segment.id, at))
+
+
+def test_a_hundred_incidents_of_two_cameras_are_each_in_their_film_with_the_pre_roll(tmp_path: Path) -> None:
+    source = write_coded(tmp_path / "camera.mp4", 600, b_frames=2)
+    pool = DecoderPool()
+    try:
+        with rtsp_server.RtspServer("--file", str(source)) as camera:
+            busy = [_Busy(camera.url, pool, tmp_path / name, 560) for name in ("first", "second")]
+            for one in busy:
+                one.thread.join()
+                assert one.failure is None
+    finally:
+        pool.close()
+    films = [film for one in busy for film in one.films.values()]
+    assert len(films) > 100
+    for film in films:
+        assert film.report is not None
+        assert (film.report.state, film.report.problem) == (FilmState.DONE, None)
+        pictures = {one.number: one.seconds for one in shown(film.path)}
+        assert set(range(film.incident - FPS, film.incident + 5 + FPS)) <= set(pictures)
+        assert film.report.lead_seconds == pytest.approx(pictures[film.incident], abs=2e-3)

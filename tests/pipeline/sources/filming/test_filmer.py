@@ -127,12 +127,11 @@ def test_a_pre_roll_that_is_forgotten_is_reported_and_the_film_begins_where_it_c
     source = write_coded(tmp_path / "stream.mp4", 200)
     fed = Fed(tmp_path, RingLimits(source.stat().st_size // 4, 1000.0))
     fed.feed(source)
-    film = fed.order(100 / FPS, pre_roll_seconds=4.0)
-    fed.filmer.end(FilmEnd(1, "s", 195 / FPS))
-    fed.filmer.finish(PATIENCE_SECONDS)
+    film = fed.order(100 / FPS, pre_roll_seconds=4.0, post_roll_seconds=0.0)
+    fed.filmer.end(FilmEnd(1, "s", 190 / FPS))
     report = fed.last()
-    assert report.state is FilmState.DONE
-    assert report.problem is not None
+    assert (report.state, report.problem) == (FilmState.DONE, FilmProblem.FORGOTTEN)
+    assert "raise evidence.ring_mb" in report.details
     first = shown(film)[0].number
     assert first > 100
     assert report.lead_seconds == pytest.approx((100 - first) / FPS, abs=1e-3)
