@@ -19,6 +19,7 @@ from pipeline.cli import (
     cameras,
     compare,
     config,
+    console,
     evaluate,
     export,
     features,
@@ -52,6 +53,9 @@ _GROUP_OF = {
     "openvino": "serve",
     "noida_db": "serve",
     "cv2": "demo",
+    "fastapi": "console",
+    "uvicorn": "console",
+    "starlette": "console",
 }
 
 app = typer.Typer(
@@ -64,6 +68,7 @@ app = typer.Typer(
 app.command("watch")(watch.watch)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("console")(console.console)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
