@@ -75,11 +75,12 @@ class ScoreHistory:
         if record.score is not None or record.smoothed is not None:
             self.newest = Newest(record.score, record.smoothed, record.gated, record.ended_at, published_at)
         before = record.scores_before
-        is_gap = before is not None and (self._next is None or self._next != (record.generation, before))
-        for number, score in enumerate(record.recent):
+        is_gap = before is not None and len(self) > 0 and self._next != (record.generation, before)
+        has_new = False
+        for score in record.recent:
             moment = score.ended_at or published_at
-            self._add(score, moment.timestamp(), is_gap=is_gap and number == 0 and len(self) > 0)
-        if before is not None:
+            has_new |= self._add(score, moment.timestamp(), is_gap=is_gap and not has_new)
+        if before is not None and has_new:
             self._next = (record.generation, before + len(record.recent))
 
     def rows(self, since: float | None = None, until: float | None = None) -> Rows:
@@ -107,9 +108,10 @@ class ScoreHistory:
         """Return the models by their ordinals."""
         return list(self._models)
 
-    def _add(self, score: RecentScore, at: float, *, is_gap: bool) -> None:
+    def _add(self, score: RecentScore, at: float, *, is_gap: bool) -> bool:
+        """Add a score; return whether it is new."""
         if self._last is not None and self._last[0] == score.segment and score.index <= self._last[1]:
-            return  # repeated
+            return False  # repeated
         self._last = (score.segment, score.index)
         self.model = score.model
         if not self._blocks or self._used == _BLOCK:
@@ -131,6 +133,7 @@ class ScoreHistory:
             is_gap,
         )
         self._used += 1
+        return True
 
 
 def decimated(rows: Rows, points: int) -> tuple[list[float], list[float], list[float]]:

@@ -67,7 +67,7 @@ function drawFacts() {
       "table",
       { class: "plain" },
       h("caption", { class: "hidden" }, "Detectors"),
-      h("thead", null, h("tr", null, ["detector", "model", "score", "smoothed", "threshold"].map((one) => h("th", { scope: "col" }, one)))),
+      h("thead", null, h("tr", null, ["detector", "model", "score", "smoothed", "threshold"].map((one, place) => h("th", { scope: "col", class: place > 1 ? "number" : "" }, one)))),
       h(
         "tbody",
         null,

@@ -11,7 +11,7 @@ function table(caption, heads, lines) {
     { class: "panel" },
     h("h2", null, caption),
     lines.length
-      ? h("div", { class: "scroll" }, h("table", { class: "plain" }, h("thead", null, h("tr", null, heads.map((one) => h("th", { scope: "col" }, one)))), h("tbody", null, lines.map((line) => h("tr", null, line.map((cell) => h("td", { class: typeof cell === "number" ? "number" : "" }, typeof cell === "number" ? cell.toLocaleString() : cell)))))))
+      ? h("div", { class: "scroll" }, h("table", { class: "plain" }, h("thead", null, h("tr", null, heads.map((one, place) => h("th", { scope: "col", class: typeof lines[0][place] === "number" ? "number" : "" }, one)))), h("tbody", null, lines.map((line) => h("tr", null, line.map((cell) => h("td", { class: typeof cell === "number" ? "number" : "" }, typeof cell === "number" ? cell.toLocaleString() : cell)))))))
       : h("p", { class: "soft" }, "None."),
   );
 }

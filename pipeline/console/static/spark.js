@@ -4,21 +4,19 @@ import { s } from "./dom.js";
 
 const WIDTH = 240;
 const HEIGHT = 36;
+const BRIDGED = 2; // slots without a score that the line crosses: clips of a slow model
 
 /** Draw values in [0, 1] (null: none) with a dashed threshold; the part above the threshold stands out. */
 export function spark(values, threshold) {
   const step = WIDTH / Math.max(1, values.length - 1);
   const y = (value) => HEIGHT - 1.5 - value * (HEIGHT - 3);
   let path = "";
-  let pen = false;
+  let last = -Infinity;
   values.forEach((value, place) => {
-    if (value === null) {
-      pen = false;
-      return;
-    }
-    path += `${pen ? "L" : "M"}${(place * step).toFixed(1)} ${y(value).toFixed(1)}`;
-    if (!pen) path += `h0.01`;
-    pen = true;
+    if (value === null) return;
+    const isNear = place - last <= BRIDGED + 1;
+    path += `${isNear ? "L" : "M"}${(place * step).toFixed(1)} ${y(value).toFixed(1)}${isNear ? "" : "h0.01"}`;
+    last = place;
   });
   const parts = [s("path", { class: "curve", d: path })];
   if (threshold !== null && threshold !== undefined) {
