@@ -174,7 +174,7 @@ def _add_scores(entry: AlertEntry, event: AlertEvent, at: float) -> None:
     ]
     known = [tuple(entry.scores[place : place + 3]) for place in range(0, len(entry.scores), 3)]
     if known and triples[0][0] <= known[-1][0]:
-        known = sorted({*known, *triples})  # type: ignore[arg-type]
+        known = sorted({*known, *triples})
     else:
         known += triples
     flat = array("d")

@@ -35,8 +35,8 @@ _log = logs.get("console")
 
 _MOST_GROUPS = 500
 _DAY_SECONDS = 86_400.0
-_NOT_FOUND = {404: {"model": Problem, "description": "Not known"}}
-_REFUSED = {
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Not known"}}
+_REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "It cannot be judged, or must be forced"},
     503: {"model": Problem, "description": "The broker does not take it now"},
 }

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 from starlette.requests import Request
@@ -40,7 +40,7 @@ __all__ = ["ConsoleParts", "alert_summary", "api_router"]
 #: Most browsers that may listen at once.
 MOST_STREAMS = 500
 _MOST_ALERTS_OF_A_TIMELINE = 500
-_NOT_FOUND = {404: {"model": Problem, "description": "Not known"}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Not known"}}
 
 CameraName = Annotated[str, Query(description="camera")]
 Detector = Annotated[str, Query(description="detector; empty where the site names none")]

@@ -280,6 +280,7 @@ class TopicHealth(Answer):
     is_caught_up: bool
     stale_seconds: float | None
     trouble: str | None
+    is_missing: bool = Field(description="the broker has no such topic (yet)")
     records: int
 
 

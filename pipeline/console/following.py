@@ -38,6 +38,7 @@ class Freshness:
         is_caught_up: everything that the topic held at the start was read.
         heard_at: when the broker last answered, on the monotonic clock; None: never.
         trouble: why the topic cannot be read now, in one line; None where it can.
+        is_missing: the broker answers, and has no such topic (yet): there is nothing to read.
         records: number of records so far.
     """
 
@@ -46,6 +47,7 @@ class Freshness:
     heard_at: float | None
     trouble: str | None
     records: int
+    is_missing: bool = False
 
     def stale_seconds(self, now: float) -> float | None:
         """Return the age of what is known, seconds, on the monotonic clock; None where nothing was read yet."""
@@ -82,6 +84,7 @@ class TopicFollower:
         self._quiet_polls = 0  # in a row
         self._heard_at: float | None = None
         self._trouble: str | None = "not connected yet"
+        self._is_missing = False
         self._records = 0
         self._failed_records = 0
         self._stop = threading.Event()
@@ -90,7 +93,7 @@ class TopicFollower:
     @property
     def freshness(self) -> Freshness:
         """The state of the reading."""
-        return Freshness(self.topic, self._caught_up, self._heard_at, self._trouble, self._records)
+        return Freshness(self.topic, self._caught_up, self._heard_at, self._trouble, self._records, self._is_missing)
 
     def start(self) -> None:
         """Begin to read. Returns at once, also when the broker is away."""
@@ -110,6 +113,7 @@ class TopicFollower:
                 with self._consumer() as consumer:
                     self._follow(consumer)
             except BrokerUnavailableError as error:
+                self._is_missing = self._is_missing and "does not exist yet" in str(error)
                 self._set_trouble(str(error))
             except Exception as error:  # a bug, ours or the client's, must not leave the console blind
                 _log.exception("a topic cannot be followed; this is a bug", topic=self.topic)
@@ -156,6 +160,8 @@ class TopicFollower:
     def _readable(self, consumer: KafkaConsumer) -> list[TopicPartition]:
         """Return the partitions that can be read. Raises BrokerUnavailableError: the topic has none."""
         if not (numbers := consumer.partitions_for_topic(self.topic)):
+            self._heard_at = time.monotonic()
+            self._is_missing = self._caught_up = True
             raise BrokerUnavailableError(f"{self._broker}: topic {self.topic} does not exist yet")
         numbers = numbers - self._broker.partitions_without_leader(self.topic)
         if not numbers:
@@ -203,6 +209,7 @@ class TopicFollower:
 
     def _hear(self) -> None:
         self._heard_at = time.monotonic()
+        self._is_missing = False
         if self._trouble is not None:
             self._trouble = None
             self._on_change()
@@ -210,7 +217,8 @@ class TopicFollower:
     def _set_trouble(self, reason: str) -> None:
         if reason != self._trouble:
             self._trouble = reason
-            _log.warning("topic cannot be read", topic=self.topic, reason=reason)
+            log = _log.info if self._is_missing else _log.warning
+            log("topic cannot be read", topic=self.topic, reason=reason)
             self._on_change()
 
 

@@ -63,9 +63,9 @@ class Readers:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the topic of alerts was read to its end once and can be read now."""
+        """Return whether the topic of alerts was read to its end once and can be read now, or is not there yet."""
         freshness = self._followers["alerts"].freshness
-        return freshness.is_caught_up and freshness.trouble is None
+        return freshness.is_caught_up and (freshness.trouble is None or freshness.is_missing)
 
     def health(self) -> list[TopicHealth]:
         """Return the state of each topic's reading."""
@@ -81,6 +81,7 @@ class Readers:
                     is_caught_up=seen.is_caught_up,
                     stale_seconds=None if stale is None else round(stale, 1),
                     trouble=seen.trouble,
+                    is_missing=seen.is_missing,
                     records=seen.records,
                 )
             )

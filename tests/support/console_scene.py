@@ -297,10 +297,7 @@ def _story(scene: Scene, folder: Path) -> None:
         "north-gate", "courtyard", "loading-dock", "car-park-1", "car-park-2", "stairwell-b", "reception", "roof-east",
         "bike-shed", "corridor-2", "server-room", "south-fence",
     ]  # fmt: skip
-    scenes = {
-        name: Courtyard(SceneSettings(seed=20 + place, seconds=3600, fps=5))
-        for place, name in enumerate(names)
-    }
+    scenes = {name: Courtyard(SceneSettings(seed=20 + place, seconds=3600, fps=5)) for place, name in enumerate(names)}
     now = datetime.now(UTC)
 
     def frame(name: str, number: int) -> av.VideoFrame:
@@ -387,7 +384,7 @@ def _story(scene: Scene, folder: Path) -> None:
         open_ids[name].append(begun[0].data.alert_id)
     print("published", flush=True)
     number = 700
-    index = {name: 100_000 for name in names}
+    index = dict.fromkeys(names, 100000)
     while True:
         for name in names:
             if name == "roof-east":

@@ -17,8 +17,8 @@ function table(caption, heads, lines) {
 }
 
 function topic(one) {
-  const state = one.trouble ? chip("cannot be read", "bad") : one.is_caught_up ? chip("followed", "ok") : chip("being read", "warn");
-  return [one.purpose, h("code", null, one.topic), state, one.trouble ?? (one.stale_seconds === null ? "nothing yet" : `answered ${span(one.stale_seconds)} ago`), one.records];
+  const state = one.is_missing ? chip(one.purpose === "pictures" ? "off" : "not there yet") : one.trouble ? chip("cannot be read", "bad") : one.is_caught_up ? chip("followed", "ok") : chip("being read", "warn");
+  return [one.purpose, h("code", null, one.topic), state, (one.is_missing ? "the broker has no such topic" : one.trouble) ?? (one.stale_seconds === null ? "nothing yet" : `answered ${span(one.stale_seconds)} ago`), one.records];
 }
 
 async function load() {

@@ -17,11 +17,11 @@ function setLink(isThere) {
 }
 
 function setTrouble(topics) {
-  const bad = topics.filter((one) => one.trouble);
+  const bad = topics.filter((one) => one.trouble && !one.is_missing && one.purpose !== "pictures");
   const place = document.querySelector("#trouble");
   place.hidden = bad.length === 0;
   const alerts = bad.find((one) => one.purpose === "alerts") ?? bad[0];
-  document.body.classList.toggle("blind", bad.some((one) => one.purpose !== "pictures" && one.stale_seconds !== null));
+  document.body.classList.toggle("blind", bad.length > 0);
   if (alerts) place.textContent = `What is shown may be old: ${alerts.trouble}.`;
 }
 

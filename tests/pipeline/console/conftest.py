@@ -8,14 +8,16 @@ from typing import NoReturn
 
 import console_scene as made
 import pytest
-from brokers import NoidaDb, TestBroker, end
+from brokers import NoidaDb, TestBroker, end, noida_db  # noqa: F401  # a fixture
 
 from pipeline.console.readers import Topics
 from pipeline.console.serving import Console
 
 
 @pytest.fixture(scope="module")
-def console_broker(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], NoReturn]) -> Iterator[TestBroker]:
+def console_broker(
+    tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], NoReturn]
+) -> Iterator[TestBroker]:
     """A running embedded broker."""
     try:
         import noida_db  # noqa: F401

@@ -8,10 +8,9 @@ from typing import Any
 
 import console_scene as made
 import pytest
+from alike_alerts import at as at_angle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from alike_alerts import at as at_angle
 
 from operators.alerting import AlertState
 from pipeline.alerts.judgement import judgement_event

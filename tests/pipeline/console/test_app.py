@@ -196,7 +196,9 @@ def test_an_unknown_alert_or_camera_is_a_page_with_a_sentence(client):
     assert page.status_code == 404
     assert "No alert 00000000" in page.text
     assert "<html" in client.get("/cameras/nowhere").text
-    assert client.get("/api/alerts/ffff").json() == {"detail": "alert ffff: not among the alerts that the console holds"}
+    assert client.get("/api/alerts/ffff").json() == {
+        "detail": "alert ffff: not among the alerts that the console holds"
+    }
     assert client.get("/api/cameras/<b>").status_code == 404
 
 

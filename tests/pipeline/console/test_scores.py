@@ -79,9 +79,7 @@ settings = st.builds(
     st.sampled_from([3.0, 600.0]),
 )
 clips = st.lists(
-    st.tuples(
-        st.floats(0, 1), st.sampled_from(["scored", "scored", "scored", "gated", "dropped"]), st.booleans()
-    ),
+    st.tuples(st.floats(0, 1), st.sampled_from(["scored", "scored", "scored", "gated", "dropped"]), st.booleans()),
     min_size=1,
     max_size=60,
 )
@@ -173,7 +171,9 @@ def test_the_scores_between_two_records_are_bounded_and_counted():
 def test_the_machine_itself_agrees_over_plain_rows():
     """Without the chain: the same smoothed scores pushed by hand."""
     values = [0.1, 0.7, 0.7, 0.2, 0.65, 0.1, 0.1, 0.9]
-    machine = AlertMachine("gate", AlertSettings(open_threshold=0.6, close_threshold=0.48, cooldown_seconds=0), max_hole=8)
+    machine = AlertMachine(
+        "gate", AlertSettings(open_threshold=0.6, close_threshold=0.48, cooldown_seconds=0), max_hole=8
+    )
     begins = 0
     for index, value in enumerate(values):
         clip = ClipScore("gate", "one", index, index * 0.64, (index + 1) * 0.64, value, "m", "1")
