@@ -80,7 +80,8 @@ def test_a_page_complains_of_nothing_asks_nothing_elsewhere_and_reads_well(path,
 
 def test_everything_that_can_be_used_has_a_name(site, browser):
     script = """[...document.querySelectorAll("a, button, input, select, [role=slider]")].filter((one) => {
-      const label = one.getAttribute("aria-label") || one.textContent.trim() || one.closest("label")?.textContent.trim();
+      const words = one.textContent.trim() || one.closest("label")?.textContent.trim();
+      const label = one.getAttribute("aria-label") || words;
       return one.offsetParent !== null && !label;
     }).map((one) => one.outerHTML)"""
     for path in PAGES:
@@ -89,10 +90,11 @@ def test_everything_that_can_be_used_has_a_name(site, browser):
         page.call("Page.close")
 
 
-def test_the_wall_shows_a_tile_for_each_camera_and_what_is_wrong_first(site, browser):
+def test_the_wall_shows_a_tile_for_each_camera_and_what_is_wrong_first(site, scene, browser):
     page = opened(browser, site, "/", width=DESK)
-    names = "[...document.querySelectorAll('.tile')].map((one) => one.dataset.camera)"
-    assert page.evaluate(names) == ["yard", "gate", "roof"]
+    scene.reports(made.report("gate"), made.report("roof"), made.report("yard", "failed", message="no such file"))
+    names = "[...document.querySelectorAll('.tile')].map((one) => one.dataset.camera).join()"
+    page.wait_for(f"{names} === 'yard,gate,roof'")
     assert page.evaluate("document.querySelector('[data-camera=yard] .reason').textContent") == "no such file"
     assert page.evaluate("document.querySelector('[data-camera=roof] .value').textContent") == "0.40"
     page.call("Page.close")
