@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SegmentEnd, SmoothedScore
@@ -87,34 +90,56 @@ def what_if(rows: Rows, settings: AlertSettings, *, max_hole: int, camera: str =
     """
     machine = AlertMachine(camera, settings, max_hole=max_hole)
     found: list[WouldBe] = []
-    transitions: list[AlertTransition] = []
     opened: AlertTransition | None = None
-    seconds, until, before, last_at = 0.0, float("-inf"), -1, 0.0
-    columns = (rows[name].tolist() for name in ("at", "smoothed", "start", "end", "index", "segment", "model", "gated"))
-    for at, smoothed, start, end, index, segment, model, gated in zip(*columns, strict=True):
-        if segment != before:
-            if before >= 0:
-                transitions = machine.push(SegmentEnd(camera, str(before), 0, "stream_end"))
-            before, until = segment, float("-inf")
-        # The operators do not compute with times: one of them carries the clip's moment.
-        times = ClipTimes(captured_monotonic=at)
-        clip = ClipScore(camera, str(segment), index, start, end, smoothed, str(model), "", times, gated)
-        seconds += max(0.0, end - max(start, until))
-        until, last_at = max(until, end), at
-        transitions += machine.push(SmoothedScore(clip, smoothed))
+    seconds, last_at = 0.0, 0.0
+    # A quiet machine takes note of nothing but a clip at or above the threshold that is not gated, and of a segment's
+    # end: the clips in between are passed over, which makes hours of calm quick.
+    rising = (rows["smoothed"] >= settings.open_threshold) & ~rows["gated"]
+    changes = np.flatnonzero(np.diff(rows["segment"])) + 1
+    bounds = [0, *changes.tolist(), len(rows)] if len(rows) else []
+    for begin, end in pairwise(bounds):
+        part = rows[begin:end]
+        segment, last_at = str(part["segment"][0]), float(part["at"][-1])
+        seconds += _watched(part)
+        hot = np.flatnonzero(rising[begin:end])
+        place = 0
+        transitions: list[AlertTransition] = []
+        while place < len(part):
+            if not machine.retained:
+                following = int(np.searchsorted(hot, place))
+                if following == len(hot):
+                    break
+                place = int(hot[following])
+            transitions += machine.push(_score(part[place], camera, segment))
+            place += 1
+        if end < len(rows):
+            transitions += machine.push(SegmentEnd(camera, segment, 0, "stream_end"))
         for step in transitions:
             if step.state is AlertState.BEGIN:
                 opened = step
             elif step.state is AlertState.END:
                 found.append(WouldBe(_moment(step.first), _moment(step.last), step.peak.value, False))
                 opened = None
-        transitions = []
     if opened is not None:
         peak = machine.row.peak_value if machine.row is not None else opened.peak.value
         found.append(WouldBe(_moment(opened.first), last_at, peak, True))
     gaps = int(rows["gap"].sum())
     hours = seconds / 3600
     return WhatIf(settings.open_threshold, settings.close_threshold, tuple(found), hours, len(rows), gaps)
+
+
+def _score(row: np.void, camera: str, segment: str) -> SmoothedScore:
+    at, smoothed, start, end, index, _, model, gated, _ = row.item()
+    # The operators do not compute with times: one of them carries the clip's moment.
+    times = ClipTimes(captured_monotonic=at)
+    clip = ClipScore(camera, segment, index, start, end, smoothed, str(model), "", times, gated)
+    return SmoothedScore(clip, smoothed)
+
+
+def _watched(part: Rows) -> float:
+    """Return the seconds that the clips of one segment show, overlaps counted once."""
+    covered = np.concatenate([[-np.inf], np.maximum.accumulate(part["end"])[:-1]])
+    return float(np.maximum(0.0, part["end"] - np.maximum(part["start"], covered)).sum())
 
 
 def _moment(clip: ClipScore) -> float:
