@@ -99,6 +99,10 @@ class TopicFollower:
         """Begin to read. Returns at once, also when the broker is away."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """End the reading soon. Returns at once."""
+        self._stop.set()
+
     def stop(self, seconds: float = 5.0) -> None:
         """End the reading, within at most so many seconds."""
         self._stop.set()

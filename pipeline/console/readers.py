@@ -59,6 +59,8 @@ class Readers:
         """End the reading."""
         self._stop.set()
         for follower in self._followers.values():
+            follower.ask_to_stop()
+        for follower in self._followers.values():
             follower.stop(2.0)
 
     @property

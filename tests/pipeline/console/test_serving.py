@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -171,3 +174,52 @@ def test_the_command_refuses_in_one_line(arguments, words):
     assert result.returncode == 2, result.stderr
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_twenty_browsers_at_once_lose_no_update(console, scene):
+    wait_for(lambda: not console.state.is_quiet)
+    events = [made.alert("crowd", datetime.now(UTC), seconds=2 + number)[0] for number in range(25)]
+    for number, event in enumerate(events):
+        moved = event.data.model_copy(update={"alert_id": uuid.uuid4()})
+        events[number] = event.model_copy(update={"data": moved, "id": f"{moved.alert_id}/0"})
+    wanted = {str(event.data.alert_id) for event in events}
+    heard: list[set[str]] = [set() for _ in range(20)]
+    ready = threading.Barrier(21)
+
+    def listen(mine: set[str]) -> None:
+        with urllib.request.urlopen(f"{console.url}/api/stream", timeout=PATIENCE) as stream:
+            kind = ""
+            for line in stream:
+                if line.startswith(b"event: "):
+                    kind = line[7:].decode().strip()
+                    if kind == "hello":
+                        ready.wait(PATIENCE)
+                elif line.startswith(b"data: ") and kind == "alert":
+                    mine.add(json.loads(line[6:])["id"])
+                    if wanted <= mine:
+                        return
+
+    browsers = [threading.Thread(target=listen, args=[mine], daemon=True) for mine in heard]
+    for browser in browsers:
+        browser.start()
+    ready.wait(PATIENCE)
+    for event in events:
+        scene.events(event)
+    for browser in browsers:
+        browser.join(PATIENCE)
+    assert [wanted - mine for mine in heard] == [set()] * 20
+
+
+def test_the_command_serves_until_it_is_stopped(console_broker, scene):
+    command = [sys.executable, "-m", "pipeline.cli", "console", "--port", "0", "--bootstrap", console_broker.bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("mistwatch: the console is at http://127.0.0.1:")
+            with urllib.request.urlopen(line.split()[-1] + "/healthz", timeout=10) as answer:
+                assert json.load(answer) == {"status": "ok"}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
