@@ -132,7 +132,7 @@ def _score(row: np.void, camera: str, segment: str) -> SmoothedScore:
     at, smoothed, start, end, index, _, model, gated, _ = row.item()
     # The operators do not compute with times: one of them carries the clip's moment.
     times = ClipTimes(captured_monotonic=at)
-    clip = ClipScore(camera, segment, index, start, end, smoothed, str(model), "", times, gated)
+    clip = ClipScore(camera, segment, index, start, end, smoothed, str(model), "", times, bool(gated))
     return SmoothedScore(clip, smoothed)
 
 
