@@ -165,9 +165,9 @@ export async function start(subject) {
         names.length > 1 ? picker("Detector", names, detector, (one) => ((detector = one), tryThreshold(null), loadScores()), (one) => one || "default") : "",
         picker("Hours", HOURS, hours, (one) => ((hours = one), loadScores()), (one) => `${one} h`),
       ),
+      result,
       timeline.box,
       h("p", { class: "legend soft" }, h("span", { class: "key alert" }), "raised", h("span", { class: "key would-be" }), "at the tried threshold"),
-      result,
     ),
     h("section", { class: "panel" }, h("div", { class: "bar" }, h("h2", null, "Alerts"), h("span", { class: "grow" }), h("a", { href: `/alerts?camera=${encodeURIComponent(name)}` }, "all")), list),
   );
