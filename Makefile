@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,dev]'
+	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,console,oidc,dev]'
 	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
 	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
 	touch $@
@@ -111,7 +111,7 @@ $(OLDEST)/.installed: pyproject.toml
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet 'uv>=0.9'
 	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct \
-	  --editable '.[train,serve,int8,evaluate,demo,dev]'
+	  --editable '.[train,serve,int8,evaluate,demo,console,oidc,dev]'
 	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --no-deps nvidia-pytriton==0.7.0
 	touch $@
 

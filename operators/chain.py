@@ -222,6 +222,11 @@ class ScoreChain:
         return self._reorderer.waiting | self._machine.retained
 
     @property
+    def settings(self) -> ChainSettings:
+        """Return the settings that judge the newest score."""
+        return self._in_use
+
+    @property
     def latest(self) -> SmoothedScore | None:
         """Return the newest smoothed score, for a display; None before the first."""
         return self._latest

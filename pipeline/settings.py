@@ -389,6 +389,12 @@ class KafkaSettings(_Strict):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="compacted topic with the state of each camera; null: none",
     )
+    pictures_topic: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="topic of small live pictures for the console, e.g. mistwatch.pictures; null: no live picture "
+        "leaves the worker",
+    )
     control_topic: str = Field(
         "mistwatch.control",
         pattern=r"^[A-Za-z0-9._-]{1,249}$",

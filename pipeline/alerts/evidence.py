@@ -72,10 +72,15 @@ class EvidenceStore(EvidenceFolder):
         return self.put(path, picture, what="picture")
 
 
-def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None, zones: Sequence[Zone] = ()) -> bytes:
+def encode_jpeg(
+    frame: av.VideoFrame, heat: Heat | None = None, zones: Sequence[Zone] = (), *, quantiser: int = _QUANTISER
+) -> bytes:
     """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says.
 
     ``heat`` and ``zones`` are drawn over it. The frame is not changed. 5 ms for 768×576.
+
+    Args:
+        quantiser: of the mjpeg encoder, 2 (best) to 31.
 
     Raises:
         EvidenceError: the encoder refuses it, e.g. more than 65535 pixels wide.
@@ -86,7 +91,7 @@ def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None, zones: Sequence[
         encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
         encoder.time_base = Fraction(1, 1)  # it wants one
         encoder.thread_count = 1
-        encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
+        encoder.options = {"qmin": str(quantiser), "qmax": str(quantiser)}
         packets = [*encoder.encode(picture), *encoder.encode(None)]
     except (FFmpegError, ValueError) as error:
         raise EvidenceError(f"a picture of {frame.width}×{frame.height} cannot be encoded: {error}") from None

@@ -20,6 +20,7 @@ from pipeline.cli import (
     changes,
     compare,
     config,
+    console,
     console_users,
     evaluate,
     export,
@@ -55,9 +56,10 @@ _GROUP_OF = {
     "noida_db": "serve",
     "cv2": "demo",
     "anyio": "console",
-    "authlib": "oidc",
-    "joserfc": "oidc",
     "argon2": "console",
+    "authlib": "oidc",
+    "fastapi": "console",
+    "joserfc": "oidc",
     "starlette": "console",
     "uvicorn": "console",
 }
@@ -72,6 +74,7 @@ app = typer.Typer(
 app.command("watch")(watch.watch)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("console")(console.console)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)

@@ -16,7 +16,7 @@ except KeyboardInterrupt:
 INTERRUPTED = 130
 
 #: Commands that run until they are stopped: that is their success, also before they have begun.
-_UNTIL_STOPPED = (["run"], ["watch"], ["serve"], ["alerts", "tail"])
+_UNTIL_STOPPED = (["run"], ["watch"], ["serve"], ["console"], ["alerts", "tail"])
 #: Unless this option limits them.
 _LIMIT = "--count"
 

@@ -19,6 +19,7 @@ from pipeline.alerts.assembler import AlertAssembler, AssemblerState
 from pipeline.alerts.cloud_event import Document, Generation, Share, Utc, rounded
 from pipeline.alerts.enrich import Enricher
 from pipeline.live.listener import Watch
+from pipeline.live.recent_scores import MOST_RECENT, JudgedBy, RecentScore, RecentScores
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.latest_values import LatestValues
 
@@ -45,6 +46,13 @@ class ScoreRecord(Document):
     gated: bool = Field(False, description="true: nothing moved in the clip, and its score is held")
     alert: UUID | None = Field(None, description="alert_id of the open alert")
     state: AssemblerState | None = Field(None, description="of the operators; null where there is nothing to continue")
+    recent: tuple[RecentScore, ...] = Field(
+        (), max_length=MOST_RECENT, description="the smoothed scores since the record before, oldest first"
+    )
+    scores_before: int | None = Field(
+        None, ge=0, description="number of smoothed scores before recent since the worker began to watch the camera"
+    )
+    judged_by: JudgedBy | None = Field(None, description="settings that judge the smoothed scores")
 
     @property
     def key(self) -> str:
@@ -159,8 +167,20 @@ class WatchStates:
       ends the alert once more, in its own generation. The other order could leave an alert without an end.
     """
 
-    def __init__(self, states: ScoreStates, watch: Watch, assembler: AlertAssembler, generation: int | None) -> None:
+    def __init__(
+        self,
+        states: ScoreStates,
+        watch: Watch,
+        assembler: AlertAssembler,
+        generation: int | None,
+        recent: RecentScores | None = None,
+    ) -> None:
+        """
+        Args:
+            recent: takes each smoothed score of the assembler.
+        """
         self._states = states
+        self._recent = recent or RecentScores()
         self._watch = watch
         self._assembler = assembler
         self._generation = generation
@@ -209,7 +229,11 @@ class WatchStates:
             state = replace(state, chain=replace(state.chain, row=row))
         if enricher is not None and state is not None and self._assembler.open_alert is not None:
             state = replace(state, additions=enricher.stated)
+        before, recent = self._recent.drain()
         record = ScoreRecord.model_construct(
+            recent=recent,
+            scores_before=before,
+            judged_by=JudgedBy.of(self._assembler.chain.settings),
             site=self._states.site,
             camera=self._watch.camera,
             detector=self._watch.detector,

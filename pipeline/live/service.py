@@ -30,6 +30,7 @@ from pipeline.live.health import SinkState
 from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.live_pictures import LivePictures
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
@@ -195,7 +196,9 @@ class Service:
         self._counted = MetricsListener(self.metrics)
         self._others: set[str] = set()  # cameras that this worker of a group has left to others
         self.reports = self._camera_reports()
-        self._listeners = [self.board, self._counted, *([self.reports] if self.reports else []), *listeners]
+        self.live_pictures = self._live_pictures()
+        publishers: list[WorkerListener] = [one for one in (self.reports, self.live_pictures) if one is not None]
+        self._listeners: list[WorkerListener] = [self.board, self._counted, *publishers, *listeners]
         self._scoring = _ScoringLog(self.metrics, self._watches_by)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
@@ -451,6 +454,14 @@ class Service:
             generation_of=lambda camera: None if self.ownership is None else self.ownership.generation_of(camera),
             owns=lambda camera: camera not in self._others,
         )
+
+    def _live_pictures(self) -> LivePictures | None:
+        """The publisher of small live pictures; None where the site does not ask for them."""
+        kafka = self.site.kafka
+        if kafka.pictures_topic is None:
+            return None
+        broker = Broker(kafka.bootstrap, kafka.security)
+        return LivePictures(broker, kafka.pictures_topic, site=self.site.site, create=kafka.create_topic)
 
     def _site_likeness(self, settings: LikenessSettings) -> SiteLikeness:
         return SiteLikeness(
@@ -797,6 +808,8 @@ class Service:
         assert self.worker is not None, "prepare() comes first"
         if self.reports is not None:
             self.reports.start()
+        if self.live_pictures is not None:
+            self.live_pictures.start()
         self.worker.start()
         self._has_started = True
         if self._group is not None:
@@ -910,6 +923,8 @@ class Service:
             ends.append(self.places.close)
         if self.reports is not None:
             ends.append(partial(self.reports.close, _REPORTS_SECONDS))
+        if self.live_pictures is not None:
+            ends.append(partial(self.live_pictures.close, _REPORTS_SECONDS))
         if self.states is not None:
             ends.append(partial(self.states.stop, min(_STATES_SECONDS, seconds)))
         ends.append(partial(self._relays.stop, min(relay_seconds, seconds)))

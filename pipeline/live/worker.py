@@ -35,6 +35,7 @@ from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.live.ownership import Claim
 from pipeline.live.places import SitePlaces
+from pipeline.live.recent_scores import RecentScores
 from pipeline.live.score_states import ScoreStates, WatchStates
 from pipeline.live.tamper import TamperReporter
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -391,8 +392,11 @@ class Worker:
             generation=generation,
         )
 
+        recent = RecentScores()
+
         def smoothed(score: SmoothedScore) -> None:
             self._listeners.notify(lambda one: one.smoothed(watch, score))
+            recent.take(score)
             drift.take(score.clip)  # gated clips count, else a quiet camera would be judged by its movement alone
 
         place = None if self._places is None else self._places.addition(watch)
@@ -419,7 +423,7 @@ class Worker:
         watcher = Watcher(watch, plan, assembler, drift, camera.plan.zones.zones)
         drift.adopt(plan.served)
         if self._states is not None and live:
-            watcher.states = WatchStates(self._states, watch, assembler, generation)
+            watcher.states = WatchStates(self._states, watch, assembler, generation, recent)
         if left is not None:
             # The gap counts from the last clip that the worker before has seen; its clock may differ from ours.
             since = left.chain.newest.captured_at or datetime.now(UTC)

@@ -194,13 +194,20 @@ class Broker:
         return [] if self._cluster is None else [(broker.host, broker.port) for broker in self._cluster.brokers()]
 
     def ensure_topic(
-        self, topic: str, *, create: bool, keep: bool = False, compacted_partitions: int | None = None
+        self,
+        topic: str,
+        *,
+        create: bool,
+        keep: bool = False,
+        compacted_partitions: int | None = None,
+        retention_seconds: float | None = None,
     ) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
 
         Args:
             keep: its messages have no limit of age. The clock of a broker on the same box as the worker may not be set
                 either: what it has taken in 1970 would be too old, and gone, as soon as it is.
+            retention_seconds: where it is created here, its messages go after this time.
 
         Raises:
             BrokerUnavailableError: the broker cannot be reached, or the topic is missing and stays so.
@@ -215,6 +222,12 @@ class Broker:
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
             options: dict[str, Any] = {"configs": _TOPIC_CONFIGS | ({"retention.ms": "-1"} if keep else {})}
+            if retention_seconds is not None:
+                limits = {
+                    "retention.ms": str(int(retention_seconds * 1000)),
+                    "segment.ms": str(int(retention_seconds * 1000)),  # closed segments alone are removed
+                }
+                options = {"configs": _TOPIC_CONFIGS | limits}
             if compacted_partitions is not None:
                 options = {"configs": _TOPIC_CONFIGS | _COMPACTED_CONFIGS, "num_partitions": compacted_partitions}
             try:

@@ -44,6 +44,18 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    def wait_for(self, script: str, seconds: float = PATIENCE) -> Any:
+        """The value of a JavaScript expression as soon as it is true; fails where it is not in time."""
+        until = time.monotonic() + seconds
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < until, f"not true within {seconds:g} s: {script}; the page said {self.messages}"
+            time.sleep(0.05)
+        return value
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol for this page, and its result."""
+        return self._browser.call(method, self._session, **parameters)
+
     def screenshot(self, file: Path, *, height: int | None = None) -> None:
         """The page from its top as PNG: all of it, or ``height`` CSS pixels."""
         size = self._browser.call("Page.getLayoutMetrics", self._session)["cssContentSize"]
@@ -114,8 +126,11 @@ class Chromium:
         os.close(self._answers)
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def open(self, file: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1) -> Page:
-        """Load a file in a new tab of this size (CSS pixels) and colour scheme."""
+    def open(
+        self, place: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1
+    ) -> Page:
+        """Load a file or an address in a new tab of this size (CSS pixels) and colour scheme."""
+        address = place if isinstance(place, str) else place.resolve().as_uri()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
@@ -132,7 +147,7 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", session, features=[scheme])
         self._loaded.discard(session)
-        self.call("Page.navigate", session, url=file.resolve().as_uri())
+        self.call("Page.navigate", session, url=address)
         until = time.monotonic() + PATIENCE
         while session not in self._loaded:
             self._take_in(self._receive(until))

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from pipeline.cli.alerts.memory import DEFAULT_TOPIC, Bootstrap, Site, Topic, read_memory
-from pipeline.errors import MistwatchError, UsageError
-from pipeline.printable import printable
-
-if TYPE_CHECKING:
-    from pipeline.alerts.judgement import JudgementEvent
-    from pipeline.alerts.topic_memory import SiteMemory
+from pipeline.errors import UsageError
 
 #: A mute ends by itself after this time unless the operator says otherwise: a place changes with the season.
 _NORMAL_EXPIRES = "90d"
@@ -72,10 +67,14 @@ def judge(
     now = datetime.now(UTC)
     expires_at = _expiry(expires, verdict, now)
     _check(verdict, note, similarity, expires)
+    from pipeline.alerts.judging import check_reach, judgement_on
+    from pipeline.sinks.judgements import publish_judgement
+    from pipeline.sinks.kafka import KafkaSink
+
     memory = read_memory(bootstrap, topic, None, site)
-    event = _event(memory, target, group, verdict, note, similarity, now, expires_at)
-    muted = "" if verdict != "normal" else _reach(memory, event, now, force)
-    _publish(event, bootstrap, topic, now)
+    event = judgement_on(memory, target, group, verdict, note, similarity, now, expires_at)
+    muted = "" if verdict != "normal" else check_reach(memory, event, now, force)
+    publish_judgement(KafkaSink(bootstrap, topic, create_topic=False), event, now)
     from pipeline.alerts.describe import describe
 
     print(f"{describe(event)}{muted}")
@@ -115,81 +114,3 @@ def _expiry(expires: str | None, verdict: Verdict, now: datetime) -> datetime | 
     if moment <= now + timedelta(seconds=1):
         raise UsageError(f"--expires: must be in the future (got {text}, now is {now:%Y-%m-%dT%H:%M}Z)")
     return moment
-
-
-def _event(
-    memory: SiteMemory,
-    target: str,
-    group: bool,
-    verdict: Verdict,
-    note: str,
-    similarity: float | None,
-    now: datetime,
-    expires_at: datetime | None,
-) -> JudgementEvent:
-    """Return the event of the judgement. Raises UsageError: there is no such target."""
-    from pipeline.alerts.judgement import judgement_event
-
-    history = memory.history
-    if verdict == "withdrawn":
-        known = memory.judgement(target, "group" if group else "alert")
-        identity, camera, version, exemplars = known.target, known.camera, known.embedding_version, []
-    elif group:
-        identity, camera, version = memory.group(target), None, history.embedding_version
-        try:
-            exemplars = history.exemplars_of(identity)
-        except KeyError:
-            raise UsageError(f"group {str(identity)[:8]}: too long ago to be judged; judge one of its alerts") from None
-    else:
-        alert = memory.alert(target)
-        identity, camera, version, exemplars = (
-            alert.alert_id,
-            alert.camera,
-            history.embedding_version,
-            [alert.embedding],
-        )
-    # The newest judgement holds, also where the clock of the machine that made the last one is ahead of this one.
-    earlier = [one.judged_at for one in history.judgements() if one.target == identity]
-    judged_at = max([now, *(moment + timedelta(microseconds=1) for moment in earlier)])
-    if expires_at is not None and expires_at <= judged_at:
-        raise UsageError(
-            f"--expires: must be after {judged_at:%Y-%m-%dT%H:%M}Z, the time of the last judgement of this target (got "
-            f"{expires_at:%Y-%m-%dT%H:%M}Z); the clock of the machine that judged it was ahead"
-        )
-    return judgement_event(
-        site=history.site,
-        target=identity,
-        camera=camera,
-        verdict=verdict,
-        note=note,
-        judged_at=judged_at,
-        expires_at=expires_at,
-        similarity=history.mute_similarity if similarity is None else similarity,
-        embedding_version=version,
-        exemplars=exemplars,
-    )
-
-
-def _reach(memory: SiteMemory, event: JudgementEvent, now: datetime, force: bool) -> str:
-    """Return words on the alerts that are like the judged ones. Raises UsageError: it must be forced."""
-    from pipeline.alerts.reach import reach
-
-    found = reach(memory.history, event.data, now)
-    if (reason := found.refusal()) is not None and not force:
-        raise UsageError(
-            f"{event.data.about} {str(event.data.target)[:8]}: not judged, because {reason}, at a similarity of "
-            f"{event.data.similarity:g} or more; raise --similarity, judge single alerts, or use --force"
-        )
-    return f"  ({found.muted} of {found.alerts} alerts of the topic are that similar)"
-
-
-def _publish(event: JudgementEvent, bootstrap: str, topic: str, now: datetime) -> None:
-    """Send the event and wait until the broker has it. Raises MistwatchError: it has not."""
-    from pipeline.sinks.base import Verdict as Answer
-    from pipeline.sinks.kafka import KafkaSink
-
-    sink = KafkaSink(bootstrap, topic, create_topic=False)
-    with sink.connect():
-        [answer] = sink.send([event.published(now)], lambda _explain: True)
-    if answer.verdict is not Answer.ACKNOWLEDGED:
-        raise MistwatchError(printable(f"{sink}: the judgement is not published: {answer.reason}; run it again"))

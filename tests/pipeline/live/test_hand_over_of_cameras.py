@@ -213,3 +213,25 @@ def test_an_alert_of_a_camera_that_another_worker_has_is_left_to_it_and_counted(
 
 def left_of(metrics: Metrics, camera: str) -> float:
     return metrics.registry.get_sample_value("mistwatch_events_left_total", {"camera": camera}) or 0.0
+
+
+def test_the_records_together_have_every_smoothed_score_and_the_settings_that_judge_it(
+    worker: Callable[..., Worker],
+) -> None:
+    states = States()
+    one = worker(states=states)
+    one.add(plan("gate"), Claim("gate", 1))
+    states.wait_for(lambda: sum(len(record.recent) for record in states.records) >= 4)
+    one.hand_over("gate")
+    records = [record for record in states.records if record.scores_before is not None]
+    scores = [score for record in records for score in record.recent]
+    assert [score.index for score in scores] == list(range(len(scores)))
+    so_far = 0
+    for record in records:
+        assert record.scores_before == so_far
+        so_far += len(record.recent)
+    state = records[-1].state
+    assert state is not None
+    assert (scores[-1].index, scores[-1].segment) == (state.chain.newest.index, state.chain.newest.segment)
+    assert records[-1].judged_by is not None
+    assert records[-1].judged_by.open_threshold == SETTINGS.alert.open_threshold

@@ -1,0 +1,27 @@
+// The page of one alert: what a permanent link shows.
+
+import { show } from "./dom.js";
+import { detail, judge } from "./detail.js";
+import { get, on } from "./link.js";
+
+export async function start(id) {
+  let found;
+  const load = async () => {
+    const playing = document.querySelector("video");
+    if (found && playing && !playing.paused) return; // a film that is being watched stays
+    found = await get(`/api/alerts/${id}`);
+    show(detail(found, { done: () => setTimeout(load, 800), isPage: true }));
+  };
+  await load();
+  on("alert", (alert) => alert.id === id && load());
+  on("judged", load);
+  on("reload", load);
+  document.addEventListener("keydown", (event) => {
+    if (event.target.closest("input, textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const verdict = { n: "normal", r: "real" }[event.key];
+    if (verdict && found.can_judge) {
+      event.preventDefault();
+      judge(found.alert, verdict, () => setTimeout(load, 800));
+    }
+  });
+}
