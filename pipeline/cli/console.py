@@ -27,7 +27,12 @@ def console(
     site: Annotated[
         str | None, typer.Option(help="Only this site.", show_default="with --config, its site; else all")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to serve on; only loopback.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to serve on; others than loopback need users and TLS (console: of the configuration)."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8080,
 ) -> None:
     """Serve pages with the cameras, alerts, groups and health of a site, until Ctrl-C.
@@ -77,5 +82,6 @@ def _console(
         site=site or settings.site,
         evidence=evidence or settings.state_dir / "evidence",
         security=kafka.security,
+        access=settings.console,
         **options,
     )

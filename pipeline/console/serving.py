@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp
 
+from pipeline.access_settings import AccessSettings
+from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
 from pipeline.console.state import ConsoleState
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.errors import MistwatchError
 from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
@@ -27,31 +25,10 @@ from pipeline.sinks.kafka_security import KafkaSecurity
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
-#: Names of this machine under which a browser may ask; another one is a page elsewhere that points its name here.
-_LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
 class ConsoleError(MistwatchError):
     """The console cannot be served. One line."""
-
-
-def require_loopback(host: str) -> None:
-    """Refuse an address that other machines can reach: the console has no users of its own.
-
-    This is where a layer of access control decides.
-
-    Raises:
-        UsageError: another address than one of loopback.
-    """
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise UsageError(
-            f"--host {host}: the console has no login, so other machines must not reach it; expected 127.0.0.1, ::1 or "
-            "localhost; leave --host out"
-        )
 
 
 class Console:
@@ -63,7 +40,7 @@ class Console:
         evidence: folder of the pictures and films; None: none are shown.
         security: of the brokers; None: from the environment.
         port: 0: any free one.
-        wrap: puts a layer around the application, such as access control.
+        access: users, TLS and names; None: no login, on loopback only.
     """
 
     def __init__(
@@ -76,34 +53,33 @@ class Console:
         security: KafkaSecurity | None = None,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
-        wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        access: AccessSettings | None = None,
     ) -> None:
         """Bind the address.
 
         Raises:
-            UsageError: not an address of loopback.
+            UsageError: the address would be open to everyone, or a file of the access cannot be used.
             ConsoleError: the port is taken or cannot be used.
             BrokerAddressError, KafkaSecurityError: the brokers' settings cannot be used.
         """
-        require_loopback(host)
+        settings = access or AccessSettings()
+        guarded = Access(settings, host)
         broker = Broker(bootstrap, security)
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
         self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, JudgementDesk(self.state, sink))
-        app: ASGIApp = wrap(create_app(self.parts))
-        app = TrustedHostMiddleware(app, allowed_hosts=[*_LOOPBACK_NAMES, host], www_redirect=False)
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "http" if settings.certificate is None else "https"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                protect(create_app(self.parts), guarded),
                 log_config=None,
-                access_log=False,
-                server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=1,
+                **server_options(settings),
             )
         )
         self._thread = threading.Thread(target=self._serve, name="console", daemon=True)

@@ -7,12 +7,18 @@ export async function get(path) {
 
 /** The answer to a POST with a JSON body. Throws an Error, with `status`. */
 export async function post(path, body) {
-  return answerOf(
-    await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
-  );
+  const { csrf_token: token } = await get("/api/session");
+  const headers = { "content-type": "application/json", "x-csrf-token": token };
+  return answerOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+/** Ask for the login where the session has ended, and come back to this page. */
+function askForLogin() {
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
 async function answerOf(response) {
+  if (response.status === 401) askForLogin();
   let document = null;
   try {
     document = await response.json();
@@ -54,7 +60,9 @@ export function connect() {
   }
   source.addEventListener("error", () => {
     call("link", false);
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000); // refused: the browser has given up
+    if (source.readyState !== EventSource.CLOSED) return;
+    // Refused: the browser has given up. The question notices a session that has ended.
+    get("/api/session").catch(() => {}).finally(() => setTimeout(connect, 2000));
   });
 }
 
