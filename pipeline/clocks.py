@@ -10,3 +10,15 @@ from datetime import UTC, datetime
 
 #: A time before this was stated by a clock that was never set: mistwatch is younger.
 UNSET_BEFORE = datetime(2010, 1, 1, tzinfo=UTC)
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return a time in UTC.
+
+    Raises:
+        ValueError: it is beyond the calendar there, as the last minute of the year 9999 at an offset of -01:00.
+    """
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is beyond the calendar in UTC; expected a year from 1 to 9999") from None

@@ -14,8 +14,9 @@ import pytest
 import models
 import pipeline
 
-#: Rooms that read video, the rendered scene behind one kind of source, errors, durable files, arrays, names and text.
+#: Rooms that read video, the scene behind one kind of source, clocks, errors, durable files, arrays, names and text.
 OPEN_TO_MODELS = {
+    "pipeline.clocks",
     "pipeline.courtyard",
     "pipeline.errors",
     "pipeline.files",

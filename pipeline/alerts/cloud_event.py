@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
+
+from pipeline.clocks import in_utc
 
 #: Scores come as float32 and PTS from clocks of 90 kHz at best: more decimals would be noise in every document.
 DECIMALS = 6
@@ -19,7 +21,7 @@ DECIMALS = 6
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Generation = Annotated[int, Field(ge=0)]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
 class Document(BaseModel):

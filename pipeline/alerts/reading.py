@@ -10,6 +10,7 @@ from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.tamper import TamperEvent
+from pipeline.printable import printable
 
 #: An event of this version of mistwatch.
 Event = AlertEvent | DriftEvent | TamperEvent | JudgementEvent
@@ -33,4 +34,4 @@ def explain_unreadable(error: ValidationError) -> str:
         return f"unknown type {first['ctx']['tag']!r}"
     if first["type"] == "union_tag_not_found":
         return "without a type"
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return printable(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))

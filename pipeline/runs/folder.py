@@ -543,7 +543,7 @@ def alert_spans(file: Path) -> Iterator[tuple[str, AlertSpan]]:
                     threshold=float(data["threshold"]),
                 )
                 yield data["camera"], span
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise RunError(f"{file}:{number}: no alert event of a replay ({type(error).__name__}: {error})") from None
     if opened:
         raise RunError(f"{file}: the alert {next(iter(opened))} never ends: replay it again")

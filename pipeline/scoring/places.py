@@ -78,7 +78,7 @@ def read_paths(text: str) -> tuple[ClassPath, ...]:
     """Return the classes that JSON names by their paths. Raises ValueError: it names none, too many, or one twice."""
     try:
         paths = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("parameter nodes is not JSON") from None
     named = isinstance(paths, list) and all(
         isinstance(path, list) and path and all(isinstance(name, str) and name for name in path) for path in paths
@@ -95,7 +95,7 @@ def read_things(text: str, nodes: int) -> frozenset[int]:
     """Return the things that JSON lists by their indices. Raises ValueError: it does not, or not below ``nodes``."""
     try:
         things = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("parameter things is not JSON") from None
     if not isinstance(things, list) or not all(type(thing) is int and 0 <= thing < nodes for thing in things):
         raise ValueError(f"parameter things does not list classes below {nodes}")

@@ -369,7 +369,7 @@ def _part_settings(
     try:
         settings = json.loads(bytes(answer.as_numpy("PART_SETTINGS")))
         return {str(key): str(value) for key, value in settings.items()}
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ClipMismatch(
             f"the model {target.model} at {address} describes its part {target.part} in a way that cannot be read "
             f"({error}): serve one written by `mistwatch export --into`"

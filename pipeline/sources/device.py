@@ -59,7 +59,10 @@ class DeviceSource(LiveStream):
 
     def __init__(self, camera: str, location: str, **options: Unpack[LiveOptions]) -> None:
         super().__init__(camera, shown(location), **options)
-        parts = urlsplit(location)
+        try:
+            parts = urlsplit(location)
+        except ValueError:  # brackets that belong to an address
+            parts = urlsplit("")
         self._path = unquote(parts.path)
         self._settings = dict(parse_qsl(parts.query, keep_blank_values=True))
         if parts.netloc or not self._path.startswith("/") or not self._path.isprintable():

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.clocks import in_utc
 from pipeline.sources.archive_folder import open_archive
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Source, SourceError
@@ -215,14 +216,15 @@ SOURCES: dict[str, Opener] = {
 
 
 def _instant(camera: str, started_at: datetime | str | None) -> datetime | None:
-    if not isinstance(started_at, str):
-        return started_at
     try:
-        return datetime.fromisoformat(started_at)
+        at = datetime.fromisoformat(started_at) if isinstance(started_at, str) else started_at
+        if at is not None and at.tzinfo is not None:
+            in_utc(at)
+        return at
     except ValueError:
         pass
     raise SourceError(
-        f"camera {camera}: start time {started_at!r} is not an ISO 8601 time; expected one like "
+        f"camera {camera}: start time {str(started_at)!r} is not an ISO 8601 time; expected one like "
         "2024-05-01T18:00:00+02:00",
         code="usage",
     )

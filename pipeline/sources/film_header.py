@@ -11,6 +11,8 @@ from statistics import median
 import av
 import av.container
 
+from pipeline.clocks import in_utc
+
 #: Matroska states a stream's length in a tag.
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -28,9 +30,9 @@ def creation_time(container: av.container.InputContainer) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(stated)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else in_utc(at)
     except ValueError:
         return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return at if at >= _UNSET_BEFORE else None
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from pipeline.clocks import in_utc
 from pipeline.sources.recorder_folders import in_deep_folders, in_folders, undated
 from pipeline.sources.recorder_times import END, KINDS, MOMENT, Stated, date_of, end_of, time_of_day
 
@@ -133,4 +134,7 @@ def _to_utc(at: datetime, zone: str) -> datetime:
     if offset >= timedelta(hours=24):
         return at
     ahead = timezone(offset if "+" in zone else -offset)
-    return at.replace(tzinfo=ahead).astimezone(UTC).replace(tzinfo=None)
+    try:
+        return in_utc(at.replace(tzinfo=ahead)).replace(tzinfo=None)
+    except ValueError:
+        return at

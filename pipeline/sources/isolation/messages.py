@@ -54,7 +54,7 @@ def decode(data: bytes) -> dict[str, Any]:
     """Return a message with its ``kind``. Raises MessageError."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MessageError("not JSON") from None
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
         raise MessageError("no kind")

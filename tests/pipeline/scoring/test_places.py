@@ -247,6 +247,7 @@ def test_another_version_is_followed_and_each_answer_names_its_own(site: Site) -
     ("text", "why"),
     [
         ("not JSON", "parameter nodes is not JSON"),
+        ("[" * 20_000, "parameter nodes is not JSON"),
         ("{}", "does not name 1 to 255 paths"),
         ("[]", "does not name 1 to 255 paths"),
         ('["road"]', "does not name 1 to 255 paths"),
@@ -261,7 +262,7 @@ def test_paths_that_cannot_be_read(text: str, why: str) -> None:
         read_paths(text)
 
 
-@pytest.mark.parametrize("text", ["", "3", "[3]", "[-1]", "[true]", '["0"]'])
+@pytest.mark.parametrize("text", ["", "3", "[3]", "[-1]", "[true]", '["0"]', "[" * 20_000])
 def test_things_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"^parameter things "):
         read_things(text, 3)

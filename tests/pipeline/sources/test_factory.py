@@ -123,6 +123,8 @@ def test_options_do_not_show_the_password():
         ("rtsp://h:99999/x", {}, "usage", ["port"]),
         ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode", "%2F", "give both apart"]),
         ("rtsp://admin:12345/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode"]),
+        ("device://[ev/video0", {}, "usage", ["device:///dev/video0"]),
+        ("none.mp4", {"started_at": "9999-12-31T23:59:59-23:59"}, "usage", ["start time", "9999-12-31T23:59:59-23:59"]),
         ("device://host/dev/video0", {}, "usage", ["device:///dev/video0"]),
         ("https://h:port/x", {"snapshot_seconds": 1.0}, "usage", ["port"]),
         ("rtsp://h/x\r\nEvil: 1", {}, "usage", ["control character"]),

@@ -241,3 +241,8 @@ def test_segment_ends_pass() -> None:
     with pytest.raises(MessageError):
         reader.over({"segment": {"id": "x"}, "reason": "end"})
     os.close(descriptor)
+
+
+def test_a_message_that_is_nested_too_deeply_is_none() -> None:
+    with pytest.raises(MessageError, match="not JSON"):
+        messages.decode(b'{"kind":' * 6000)
