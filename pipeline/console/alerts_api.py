@@ -189,7 +189,7 @@ def _film(parts: ConsoleParts, entry: AlertEntry) -> Film | None:
     film = entry.film
     if film is None or (url := parts.evidence.url(film["uri"])) is None:
         return None
-    heat = film.get("heat") or film.get("heat_uri")
+    heat = film.get("notes")
 
     def number(name: str) -> float | None:
         value = film.get(name)

@@ -119,7 +119,8 @@ def test_no_option_of_the_command_takes_a_secret() -> None:
     named = [name for name, _ in options(typer.main.get_command(app))]
     assert len(named) > 100
     words = ("password", "secret", "token", "credential", "passphrase")
-    assert not [name for name in named if any(word in name.rpartition(" ")[2] for word in words)]
+    options_alone = [name.rpartition(" ")[2] for name in named]
+    assert not [name for name in options_alone if any(word in name for word in words) and not name.endswith("-file")]
 
 
 def test_every_address_of_a_site_is_loopback_by_default() -> None:

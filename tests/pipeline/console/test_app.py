@@ -14,7 +14,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from operators.alerting import AlertState
+from pipeline.access_settings import AccessSettings
 from pipeline.alerts.live_picture import HEADER, HeatGrid, LivePicture
+from pipeline.console.access import Access, protect
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
 from pipeline.console.evidence_files import EvidenceFiles
@@ -39,6 +41,7 @@ def parts(tmp_path: Path) -> ConsoleParts:
     (folder / "gate").mkdir(parents=True)
     (folder / "gate" / "peak.jpg").write_bytes(b"\xff\xd8 a picture of the peak")
     (folder / "gate" / "film.mp4").write_bytes(bytes(range(256)) * 40)
+    (folder / "gate" / "film.film.json").write_text("{}")
     (tmp_path / "secret.jpg").write_bytes(b"outside")
     (folder / "gate" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (folder / "gate" / "outbox.sqlite").write_bytes(b"not evidence")
@@ -65,6 +68,14 @@ def parts(tmp_path: Path) -> ConsoleParts:
 @pytest.fixture
 def client(parts: ConsoleParts) -> Iterator[TestClient]:
     with TestClient(create_app(parts), raise_server_exceptions=True) as client:
+        yield client
+
+
+@pytest.fixture
+def guarded(parts: ConsoleParts) -> Iterator[TestClient]:
+    """The application behind its guard, as it is served."""
+    app = protect(create_app(parts), Access(AccessSettings(), "127.0.0.1"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -155,6 +166,7 @@ def test_a_film_is_served_in_ranges(client, parts):
     document = json.loads(begin.to_json())
     document["data"]["film"] = {
         "uri": "file:///on/another/machine/gate/film.mp4",
+        "notes": "file:///on/another/machine/gate/film.film.json",
         "started_at": "2026-03-01T11:59:50Z",
         "seconds": 20.0,
         "alert_starts_at_seconds": 10.0,
@@ -163,6 +175,7 @@ def test_a_film_is_served_in_ranges(client, parts):
     film = client.get(f"/api/alerts/{begin.data.alert_id}").json()["film"]
     assert film["url"] == "/evidence/gate/film.mp4"
     assert film["alert_starts_at_seconds"] == 10.0
+    assert film["heat"] == "/evidence/gate/film.film.json"
     part = client.get(film["url"], headers={"range": "bytes=256-511"})
     assert (part.status_code, part.content) == (206, bytes(range(256)))
     assert part.headers["content-range"] == "bytes 256-511/10240"
@@ -208,9 +221,9 @@ def test_a_name_of_a_camera_cannot_become_markup(client, parts):
     assert "<img src=x" not in client.get("/cameras/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E").text
 
 
-def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(client):
+def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(guarded):
     for path in ("/", "/alerts", "/groups", "/health", "/nothing-here"):
-        answer = client.get(path)
+        answer = guarded.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy

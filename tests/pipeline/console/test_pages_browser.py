@@ -176,7 +176,7 @@ def test_alerts_are_filtered_walked_by_keyboard_and_judged(site, console_broker,
     press("j")
     chosen = page.wait_for("document.querySelector('.row[aria-current]')?.dataset.id")
     page.wait_for(f"document.querySelector('.side .detail').dataset.id === '{chosen}'")
-    assert page.evaluate("document.querySelector('.side img').naturalWidth") == 320
+    page.wait_for("document.querySelector('.side img').naturalWidth === 320")
     press("n")
     page.wait_for("document.querySelector('dialog[open]') !== null")
     page.evaluate("document.querySelector('dialog textarea').value = 'the postman'")

@@ -42,7 +42,10 @@ def wait_for(right: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 def ask(console: Console, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
     """Return the status and the JSON of an answer."""
     data = None if body is None else json.dumps(body).encode()
-    kind = {"content-type": "application/json"} if body is not None else {}
+    kind = {}
+    if body is not None:  # as the console's own page does
+        token = ask(console, "/api/session")[1]["csrf_token"]
+        kind = {"content-type": "application/json", "origin": console.url, "x-csrf-token": token}
     request = urllib.request.Request(console.url + path, data, {**kind, **(headers or {})})
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -81,7 +84,7 @@ def test_a_judgement_is_on_the_topic_as_the_command_publishes_it(console, scene,
     identity = str(begin.data.alert_id)
     wait_for(lambda: alerts_of(console, camera="judged"))
     status, published = ask(console, f"/api/alerts/{identity}/judgement", {"verdict": "normal", "note": "the gardener"})
-    assert (status, published["by"]) == (200, "local operator"), published
+    assert (status, published["by"]) == (200, "local"), published
     found = [one.event for one in read_to_end(Broker(console_broker.bootstrap), made.ALERTS)]
     (judgement,) = [one for one in found if isinstance(one, JudgementEvent)]
     assert (judgement.data.target, judgement.data.verdict) == (begin.data.alert_id, "normal")
@@ -103,7 +106,7 @@ def test_an_alert_without_likeness_cannot_be_judged(console, scene):
 
 
 def test_a_page_elsewhere_that_gives_its_name_this_address_is_refused(console):
-    assert ask(console, "/api/cameras", headers={"host": "evil.example"})[0] == 400
+    assert ask(console, "/api/cameras", headers={"host": "evil.example"})[0] == 421
     assert ask(console, "/api/cameras", headers={"host": f"localhost:{console.port}"})[0] == 200
 
 
@@ -154,7 +157,7 @@ def test_a_port_that_is_taken_and_an_address_for_others_are_one_line():
         with pytest.raises(ConsoleError, match=f"console at 127.0.0.1:{port}: another program uses this port"):
             Console("127.0.0.1:1", Topics(), port=port)
     for host in ("0.0.0.0", "::", "192.168.1.4", "example.org"):
-        with pytest.raises(UsageError, match="the console has no login") as refused:
+        with pytest.raises(UsageError, match="no login is configured") as refused:
             Console("127.0.0.1:1", Topics(), host=host, port=0)
         assert len(str(refused.value).splitlines()) == 1
 
@@ -163,7 +166,7 @@ def test_a_port_that_is_taken_and_an_address_for_others_are_one_line():
     ("arguments", "words"),
     [
         ([], "name the brokers with --bootstrap, or a configuration with --config"),
-        (["--bootstrap", "127.0.0.1:1", "--host", "0.0.0.0"], "the console has no login"),
+        (["--bootstrap", "127.0.0.1:1", "--host", "0.0.0.0"], "no login is configured"),
         (["--bootstrap", "nonsense"], "must be HOST:PORT"),
         (["--bootstrap", "127.0.0.1:1", "--evidence", "/nowhere"], "--evidence /nowhere: not a folder"),
     ],
