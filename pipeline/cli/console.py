@@ -81,6 +81,7 @@ def _console(
         topics,
         site=site or settings.site,
         evidence=evidence or settings.state_dir / "evidence",
+        store=settings.evidence.store_address,
         security=kafka.security,
         access=settings.console,
         **options,

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from pipeline.access_settings import AccessSettings
+from pipeline.alerts.object_store import ObjectStore, StoreAddress
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
@@ -38,6 +39,7 @@ class Console:
         topics: of the site.
         site: only its cameras and alerts; None: all of the topics.
         evidence: folder of the pictures and films; None: none are shown.
+        store: object store of the pictures and films, which is asked for those that the folder does not have.
         security: of the brokers; None: from the environment.
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
@@ -50,6 +52,7 @@ class Console:
         *,
         site: str | None = None,
         evidence: Path | None = None,
+        store: StoreAddress | None = None,
         security: KafkaSecurity | None = None,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
@@ -58,7 +61,7 @@ class Console:
         """Bind the address.
 
         Raises:
-            UsageError: the address would be open to everyone, or a file of the access cannot be used.
+            UsageError: the address would be open to everyone, or a file of the access or the store cannot be used.
             ConsoleError: the port is taken or cannot be used.
             BrokerAddressError, KafkaSecurityError: the brokers' settings cannot be used.
         """
@@ -68,7 +71,8 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
-        self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, JudgementDesk(self.state, sink))
+        files = EvidenceFiles(evidence, None if store is None else ObjectStore(store))
+        self.parts = ConsoleParts(self.state, files, self._readers, JudgementDesk(self.state, sink))
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
