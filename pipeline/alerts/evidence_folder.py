@@ -75,8 +75,7 @@ class EvidenceFolder:
         max_age_seconds: files last saved longer ago are removed when one is saved or :meth:`prune` is called.
         clock: gives seconds of a clock that does not jump; ages are counted by it.
         wall_clock: gives seconds since the epoch, as the files' own times.
-        uri_of: returns the URI of a file by its last two names, ``camera/name``, where files have another one than their
-            own ``file://``.
+        uri_of: returns the URI of a file by its last two names, ``camera/name``; None: files have their ``file://``.
 
     Raises:
         EvidenceError: the folder cannot be made, read or written.

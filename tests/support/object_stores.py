@@ -60,7 +60,7 @@ def refusing_s3(status: int, code: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_PUT = do_DELETE = do_POST = _answer
+        do_GET = do_PUT = do_DELETE = do_POST = _answer  # noqa: N815  (names of the base class)
 
         def log_message(self, *_arguments: object) -> None:
             pass

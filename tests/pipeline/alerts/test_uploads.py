@@ -208,5 +208,5 @@ def test_keys_come_from_files(tmp_path: Path, server: str, monkeypatch: pytest.M
     with pytest.raises(ObjectGoneError):
         ObjectStore(address).size("gone.jpg")
     secret.unlink()
-    with pytest.raises(UsageError, match="secret key file of the evidence store .*No such file"):
+    with pytest.raises(UsageError, match=r"secret key file of the evidence store .*No such file"):
         ObjectStore(address)
