@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 #: A request without an answer for so long has failed, seconds: 60 hold a film of 256 MB at 35 Mbit/s.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
 #: Pieces in which an object is read, bytes.
-_PIECE_BYTES = 256 << 10
+_PIECE_BYTES = 2 << 20
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 #: What the codes of S3 mean to an operator.
 _CODES = {
@@ -89,7 +90,7 @@ class ObjectStore:
             ) from None
         parts = urlsplit(address.uri)
         self.uri = address.uri.rstrip("/")
-        options: dict[str, Any] = {"region": address.region or "us-east-1"}
+        options: dict[str, Any] = {} if address.region is None else {"region": address.region}
         if address.endpoint is not None:
             options["endpoint"] = address.endpoint
         if address.access_key_file is not None:
@@ -148,15 +149,16 @@ class ObjectStore:
         return int(self._call(self._store.head, key)["size"])
 
     def read(self, key: str, begin: int, end: int) -> Iterator[bytes]:
-        """Return the bytes from ``begin`` up to ``end`` in pieces; the request is made at once. Raises like size."""
-        found = self._call(self._store.get, key, options={"range": (begin, end)})
-        pieces = iter(found.stream(min_chunk_size=_PIECE_BYTES))
+        """Return the bytes from ``begin`` up to ``end`` in pieces, each by a request of its own; the first is made at once.
 
-        def read_on() -> Iterator[bytes]:
-            while (piece := self._call(next, pieces, None)) is not None:
-                yield bytes(piece)
+        A reader may thus pause for as long as it likes. Raises like size, also while it is read.
+        """
 
-        return read_on()
+        def piece(at: int) -> bytes:
+            return bytes(self._call(self._store.get_range, key, start=at, end=min(end, at + _PIECE_BYTES)))
+
+        first = piece(begin)
+        return chain([first], map(piece, range(begin + _PIECE_BYTES, end, _PIECE_BYTES)))
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is gone is no error. Raises StoreError."""
@@ -171,7 +173,7 @@ class ObjectStore:
 
         try:
             return function(*arguments, **options)
-        except (exceptions.NotFoundError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
             if (code := _code(error)) == "NoSuchBucket":
                 raise self._error(_CODES[code]) from None
             raise ObjectGoneError(
