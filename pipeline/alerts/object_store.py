@@ -149,7 +149,7 @@ class ObjectStore:
         return int(self._call(self._store.head, key)["size"])
 
     def read(self, key: str, begin: int, end: int) -> Iterator[bytes]:
-        """Return the bytes from ``begin`` up to ``end`` in pieces, each by a request of its own; the first is made at once.
+        """Return the bytes from ``begin`` up to ``end`` in pieces, each by a request; the first is made at once.
 
         A reader may thus pause for as long as it likes. Raises like size, also while it is read.
         """
@@ -161,7 +161,7 @@ class ObjectStore:
         return chain([first], map(piece, range(begin + _PIECE_BYTES, end, _PIECE_BYTES)))
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is gone is no error. Raises StoreError."""
+        """Remove an object, if it is there. Raises StoreError."""
         try:
             self._call(self._store.delete, key)
         except ObjectGoneError:

@@ -153,7 +153,7 @@ def test_the_store_keeps_the_newest_within_its_quota_and_no_others_files(tmp_pat
     assert store.size("courtyard/south/gate/other.jpg") == 17
 
 
-def test_an_object_that_is_gone_is_an_error_of_its_own_and_gone_twice_is_none(store: ObjectStore) -> None:
+def test_an_object_that_is_gone_is_an_error_of_its_own_and_can_be_removed_again(store: ObjectStore) -> None:
     with pytest.raises(ObjectGoneError, match="the object is gone"):
         store.size(f"{PLACE}/gate/gone.jpg")
     store.delete(f"{PLACE}/gate/gone.jpg")
