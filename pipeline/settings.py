@@ -475,7 +475,9 @@ class EvidenceSettings(_Strict):
     store_endpoint: Annotated[str, AfterValidator(_store_endpoint)] | None = Field(
         None, description="http[s]://HOST[:PORT] of a store that is not AWS"
     )
-    store_region: str | None = Field(None, pattern=r"^[a-z0-9-]{1,40}$", description="default: AWS_REGION, else us-east-1")
+    store_region: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{1,40}$", description="default: AWS_REGION, else us-east-1"
+    )
     store_access_key_file: Path | None = Field(
         None, description="file with the access key; default: AWS_ACCESS_KEY_ID, or the role of the machine or pod"
     )

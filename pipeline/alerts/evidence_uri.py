@@ -15,15 +15,15 @@ def picture_of(evidence: Iterable[str], folder: Path | None) -> Path | None:
 
     Args:
         evidence: URIs; others than ``file:`` and ``s3:`` are left out.
-        folder: only pictures in this folder count. One from another machine, or of an object store, is looked for by its
-            last two names, CAMERA/NAME. None: any picture that exists here.
+        folder: only pictures in this folder count. One from another machine, or of a store, is looked for by its last
+            two names, CAMERA/NAME. None: any picture that exists here.
     """
     for uri in evidence:
         try:
             parts = urlsplit(uri)
             path = Path(unquote(parts.path))
             is_file = parts.scheme == "file"
-            if not (is_file or (parts.scheme == "s3" and folder is not None)) or path.suffix.lower() not in _SUFFIXES or not path.is_absolute():
+            if parts.scheme not in ("file", "s3") or path.suffix.lower() not in _SUFFIXES or not path.is_absolute():
                 continue
             candidates = [path] if is_file else []
             if folder is not None:
