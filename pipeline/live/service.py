@@ -20,11 +20,11 @@ from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.live.applied_changes import AppliedChanges
+from pipeline.live.audit import Change
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.applied_changes import AppliedChanges
-from pipeline.live.audit import Change
 from pipeline.live.change_kinds import Difference, Kind, difference, rules_difference
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore

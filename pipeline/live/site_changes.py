@@ -135,6 +135,7 @@ def change_site_camera(
     *,
     file: CameraSettings | None = None,
     by: str | None = None,
+    revives: bool = True,
 ) -> Change:
     """Send changes of a camera to the workers of a site's file, and return what was before and is after.
 
@@ -143,6 +144,7 @@ def change_site_camera(
         file: the camera as the site's file has it, where it is known: all changes are then checked together, and the
             values before are those of the file. Otherwise the worker checks, and names a problem in its log.
         by: who asks for it; None: this process's user.
+        revives: with ``file``, changes of a camera that was removed bring it back.
 
     Raises:
         UnknownCameraError: it was removed by an earlier change.
@@ -160,7 +162,7 @@ def change_site_camera(
         change = new_change(by, {"removed": known.removed}, {"removed": True})
         topic.send_now(key, Override(removed=True).to_json(), headers=change.headers)
         return change
-    if known.removed and "source" not in changes and file is None:
+    if known.removed and "source" not in changes and (file is None or not revives):
         raise UnknownCameraError(f"camera {camera}: it has just been removed; name its source to add it again")
     merged = Override(dict(changes) if known.removed else combined(known.changes, changes))
     base = {} if file is None else file.model_dump(mode="json", exclude_defaults=True)
