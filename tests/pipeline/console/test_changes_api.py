@@ -66,7 +66,8 @@ def message(scene: made.Scene, topic: str, key: str) -> tuple[dict[str, Any], Ch
     """Return the newest message of a key and its change."""
     record = CompactedTopic(Broker(scene.bootstrap), topic, partitions=1).latest()[key]
     change = change_of(record.headers)
-    assert change is not None and record.value is not None
+    assert change is not None
+    assert record.value is not None
     return json.loads(record.value), change
 
 

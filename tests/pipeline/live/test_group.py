@@ -123,7 +123,9 @@ class Worker(GroupListener):
         return not self.lacks_a_part
 
     def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
-        self.noted[name] = (None if change is None else change.by, problem)
+        with self.changed:
+            self.noted[name] = (None if change is None else change.by, problem)
+            self.changed.notify_all()
 
     def remove_camera(self, name: str) -> Collection[str]:
         del self.cameras[name]
@@ -477,7 +479,7 @@ def test_a_change_of_rules_alone_is_applied_to_the_running_camera_and_logged_wit
     with capture_logs() as logged:
         other = b'{"source": "rtsp://192.0.2.7/1", "alerts": {"open_threshold": 0.7}}'
         worker.member.give(share_of(ControlRecord("gate", other, 0, 2, change)))
-        worker.wait_for(lambda: worker.noted["gate"] == ("ada", ""))
+        worker.wait_for(lambda: worker.noted.get("gate") == ("ada", ""))
         worker.member.give(share_of(ControlRecord("gate", other.replace(b"7/1", b"7/2"), 0, 3)))
         worker.wait_for(lambda: worker.did.count(("add", "gate")) == 2)
     assert [what for what, _ in worker.did] == ["add", "judge anew", "remove", "release", "add"]
