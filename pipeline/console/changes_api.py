@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
 from starlette.requests import Request
@@ -134,11 +134,13 @@ def _settings(parts: ConsoleParts, camera: Camera) -> CameraSettingsAnswer:
 
 def _last(change: Change, report: CameraReport | None) -> LastChange:
     seen = None if report is None else report.last_change
-    state, problem = "pending", None
+    state: Literal["in_force", "pending", "refused", "unknown"] = "pending"
+    problem = None
     if report is not None and report.takes_changes is None:
         state = "unknown"
     elif seen is not None and (seen.by, seen.at) == (change.by, change.at):
-        state, problem = ("in_force", None) if seen.problem is None else ("refused", seen.problem)
+        state = "in_force" if seen.problem is None else "refused"
+        problem = None if seen.problem is None else redact(seen.problem)
     return LastChange(by=change.by, at=change.at, settings=_changed(change), state=state, problem=problem)
 
 

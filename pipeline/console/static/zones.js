@@ -100,6 +100,7 @@ export class ZoneEditor {
   addAt(event) {
     event.preventDefault();
     this.add(...this.shareOf(event));
+    setTimeout(() => this.corners.lastChild?.focus()); // the press itself takes the focus away
   }
 
   /** Add a point at a place; without one, between the last and the first. */
