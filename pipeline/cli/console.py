@@ -75,13 +75,13 @@ def _console(
 
     settings = load_either_site(config)
     kafka = settings.kafka
-    topics = Topics(kafka.topic, kafka.cameras_topic, kafka.scores_topic, kafka.pictures_topic)
     return Console(
         kafka.bootstrap,
-        topics,
+        Topics.of(settings),
         site=site or settings.site,
         evidence=evidence or settings.state_dir / "evidence",
         security=kafka.security,
         access=settings.console,
+        creates_topics=kafka.create_topic,
         **options,
     )

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from pipeline.console.alert_book import AlertFilter
 from pipeline.console.camera_book import Camera
+from pipeline.console.changing import ChangeDesk
 from pipeline.console.describing import alert_summary, at, camera_summary, is_running, moment
 from pipeline.console.documents import (
     CameraAlert,
@@ -54,12 +55,14 @@ class ConsoleParts:
     Attributes:
         readers: None in tests without a broker.
         desk: None: nothing can be judged.
+        changes: None: nothing can be changed.
     """
 
     state: ConsoleState
     evidence: EvidenceFiles
     readers: Readers | None = None
     desk: JudgementDesk | None = None
+    changes: ChangeDesk | None = None
     stopping: Event = field(default_factory=Event)
     streams: int = 0
 

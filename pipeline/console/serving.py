@@ -13,11 +13,14 @@ from pipeline.access_settings import AccessSettings
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
+from pipeline.console.changing import ChangeDesk
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
 from pipeline.console.state import ConsoleState
 from pipeline.errors import MistwatchError
+from pipeline.settings import GroupSettings
+from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
@@ -41,6 +44,7 @@ class Console:
         security: of the brokers; None: from the environment.
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
+        creates_topics: the topic of the first change is created where it is missing.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Console:
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         access: AccessSettings | None = None,
+        creates_topics: bool = True,
     ) -> None:
         """Bind the address.
 
@@ -68,7 +73,14 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
-        self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, JudgementDesk(self.state, sink))
+        self._changes = ChangeDesk(
+            self.state,
+            _compacted(broker, topics.changes, 1, creates_topics),  # as the workers of a site's file do
+            _compacted(broker, topics.control, GroupSettings().partitions, creates_topics),
+            site,
+        )
+        desk = JudgementDesk(self.state, sink)
+        self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, desk, self._changes)
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
@@ -109,10 +121,15 @@ class Console:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._readers.stop()
+        self._changes.close()
         self._socket.close()
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
+
+
+def _compacted(broker: Broker, topic: str | None, partitions: int, create: bool) -> CompactedTopic | None:
+    return None if topic is None else CompactedTopic(broker, topic, partitions=partitions, create=create)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -34,6 +34,7 @@ _IN_PLACE = {
     "calibration": Kind.JUDGING,
     "schedule": Kind.JUDGING,
     "alerts": Kind.JUDGING,
+    "detector_alerts": Kind.JUDGING,
     "zones": Kind.JUDGING,
     "gate": Kind.PIXELS,
 }

@@ -13,12 +13,15 @@ from functools import cached_property, partial
 from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.alert_film import FilmLengths
+from pipeline.alerts.camera_report import TakesChanges
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.films import FilmKeeper
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.live.applied_changes import AppliedChanges
+from pipeline.live.audit import Change
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
@@ -195,6 +198,7 @@ class Service:
         self._changeable = changeable
         self._counted = MetricsListener(self.metrics)
         self._others: set[str] = set()  # cameras that this worker of a group has left to others
+        self.changes = AppliedChanges(self._takes_changes(), self._report_change)
         self.reports = self._camera_reports()
         self.live_pictures = self._live_pictures()
         publishers: list[WorkerListener] = [one for one in (self.reports, self.live_pictures) if one is not None]
@@ -453,7 +457,18 @@ class Service:
             worker=self.site.worker or default_worker_id(),
             generation_of=lambda camera: None if self.ownership is None else self.ownership.generation_of(camera),
             owns=lambda camera: camera not in self._others,
+            settings_of=lambda camera: self.site.cameras.get(camera),
+            changes=self.changes,
         )
+
+    def _takes_changes(self) -> TakesChanges:
+        if self._is_group:
+            return "group"
+        return "site" if self._changeable and self.site.kafka.changes_topic is not None else "none"
+
+    def _report_change(self, camera: str) -> None:
+        if self.reports is not None:
+            self.reports.note(camera)
 
     def _live_pictures(self) -> LivePictures | None:
         """The publisher of small live pictures; None where the site does not ask for them."""
@@ -763,7 +778,12 @@ class Service:
                 return True
         return False
 
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        """Report that a change of a camera is in force, or why it is not."""
+        self.changes.note(name, change, problem)
+
     def _forget_camera(self, name: str) -> None:
+        self.changes.forget(name)
         with self._changing:
             self.site = self.site.without_camera(name)
 

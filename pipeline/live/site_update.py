@@ -56,6 +56,10 @@ class SiteHost(Protocol):
         """Watch a camera no longer."""
         ...
 
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        """Report that a change of a camera is in force, or why it is not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -124,15 +128,19 @@ def update(
     for name, settings in wanted.cameras.items():
         if is_over():
             break
+        problem = ""
         try:
             _turn_camera(host, name, settings, changes.get(name), plan.rules)
         except MistwatchError as error:
+            problem = str(error)
             what_next = "it goes on with its old settings" if name in host.site.cameras else "it is not watched"
             reason = " ".join(str(error).split())
             _log.error(f"a camera cannot be changed; {what_next}", camera=name, error=reason)
         except RuntimeError:
             if not is_over():  # else the worker takes no camera any more
                 raise
+        if name in changes:
+            host.note_change(name, changes[name], problem)
     return plan.left
 
 

@@ -54,6 +54,7 @@ class Scene:
     """Publishes to the topics of one broker; its methods return when the broker has everything."""
 
     def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=False)
         with contextlib.closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
             there = set(admin.list_topics())

@@ -36,6 +36,11 @@ def camera(**more: Any) -> CameraSettings:
         ({"zones": {"road": {**ROAD, "ignore": True}}}, Kind.PIXELS, ("zones.road",)),
         ({"gate": "off"}, Kind.PIXELS, ("gate.mode",)),
         ({"alerts": {"open_threshold": 0.7, "max_hole": 9}}, Kind.SOURCE, ("alerts.max_hole",)),
+        (
+            {"alerts": {"open_threshold": 0.7}, "detector_alerts": {"fights": {"open_threshold": 0.8}}},
+            Kind.JUDGING,
+            ("detector_alerts.fights",),
+        ),
         ({"source": "rtsp://192.0.2.8/stream"}, Kind.SOURCE, ("source",)),
         ({"clip": {"fps": 5}}, Kind.SOURCE, ("clip.fps",)),
         ({"tamper": "off"}, Kind.SOURCE, ("tamper.mode",)),
