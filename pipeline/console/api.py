@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
@@ -54,12 +55,14 @@ class ConsoleParts:
     Attributes:
         readers: None in tests without a broker.
         desk: None: nothing can be judged.
+        users_file: of the console's users; None: there is none.
     """
 
     state: ConsoleState
     evidence: EvidenceFiles
     readers: Readers | None = None
     desk: JudgementDesk | None = None
+    users_file: Path | None = None
     stopping: Event = field(default_factory=Event)
     streams: int = 0
 

@@ -68,7 +68,13 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
-        self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, JudgementDesk(self.state, sink))
+        self.parts = ConsoleParts(
+            self.state,
+            EvidenceFiles(evidence),
+            self._readers,
+            JudgementDesk(self.state, sink),
+            users_file=settings.users_file,
+        )
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
@@ -124,5 +130,5 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         why = "another program uses this port" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ConsoleError(f"console at {host}:{port}: {why}; name another one with --port") from None
+        raise ConsoleError(f"console at {host}:{port}: {why}; name another port") from None
     return bound
