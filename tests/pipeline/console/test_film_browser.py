@@ -47,7 +47,7 @@ def filmed(console: Console, scene: made.Scene, evidence: Path) -> Callable[[str
         folder.mkdir(exist_ok=True)
         shades: list[tuple[float, int | tuple[int, int]]] = [(SECONDS / 4, shade) for shade in (40, 90, 140, 190)]
         path = write_video(folder / "one.mp4", shades, (WIDTH, HEIGHT))
-        (event,) = made.alert(camera, datetime.now(UTC) - timedelta(seconds=20), states=[made.AlertState.END])
+        begin, event = made.alert(camera, datetime.now(UTC) - timedelta(seconds=20))
         notes = folder / "one.notes.json"
         film = Film(
             uri=path.as_uri(),
@@ -70,9 +70,9 @@ def filmed(console: Console, scene: made.Scene, evidence: Path) -> Callable[[str
                 heat=film_heat([heat_of(*clip) for clip in CLIPS.values()], "yard/1", ZERO),
             )
             notes.write_text(document.model_dump_json())
-        scene.events(event.filmed(film))
+        scene.events(begin, event.filmed(film))
         until = time.monotonic() + 30
-        while console.state.alerts.get(str(event.data.alert_id)) is None:
+        while (entry := console.state.alerts.get(str(event.data.alert_id))) is None or entry.film is None:
             assert time.monotonic() < until
             time.sleep(0.05)
         return f"/alerts/{event.data.alert_id}"
