@@ -120,8 +120,9 @@ test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencie
 	$(OLDEST)/bin/mistwatch weights fetch efficientnet-lite0
 	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PARALLEL) $(PYTEST_ARGS)
 
-demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
-	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
+CONSOLE ?= 8080
+demo: venv  ## rendered cameras whose truth is known, the whole path; MODEL=runs/NAME/... is yours, CONSOLE= without the console
+	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)") $(if $(CONSOLE),--console "$(CONSOLE)")
 
 bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run

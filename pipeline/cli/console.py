@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,21 +67,13 @@ def _console(
     from pipeline.console.readers import Topics
     from pipeline.console.serving import Console
 
-    options: dict[str, Any] = {"host": host, "port": port}
     if config is None:
         assert bootstrap is not None
-        return Console(bootstrap, Topics(), site=site, evidence=evidence, **options)
+        return Console(bootstrap, Topics(), site=site, evidence=evidence, host=host, port=port)
+    from pipeline.cli.console_beside import site_console
     from pipeline.settings import load_either_site
 
     settings = load_either_site(config)
-    kafka = settings.kafka
-    return Console(
-        kafka.bootstrap,
-        Topics.of(settings),
-        site=site or settings.site,
-        evidence=evidence or settings.state_dir / "evidence",
-        security=kafka.security,
-        access=settings.console,
-        creates_topics=kafka.create_topic,
-        **options,
-    )
+    if site is not None:
+        settings = settings.model_copy(update={"site": site})
+    return site_console(settings, host, port, evidence=evidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
@@ -56,6 +57,7 @@ class ConsoleParts:
         readers: None in tests without a broker.
         desk: None: nothing can be judged.
         changes: None: nothing can be changed.
+        users_file: of the console's users; None: there is none.
     """
 
     state: ConsoleState
@@ -63,6 +65,7 @@ class ConsoleParts:
     readers: Readers | None = None
     desk: JudgementDesk | None = None
     changes: ChangeDesk | None = None
+    users_file: Path | None = None
     stopping: Event = field(default_factory=Event)
     streams: int = 0
 

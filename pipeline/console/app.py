@@ -15,7 +15,9 @@ from starlette.staticfiles import StaticFiles
 from pipeline.console.alerts_api import alerts_router
 from pipeline.console.api import ConsoleParts, api_router
 from pipeline.console.changes_api import changes_router
+from pipeline.console.links_api import links_router
 from pipeline.console.pages import error_page, pages_router
+from pipeline.console.users_api import users_router
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -38,6 +40,8 @@ def create_app(parts: ConsoleParts) -> FastAPI:
     app.include_router(api_router(parts))
     app.include_router(alerts_router(parts))
     app.include_router(changes_router(parts))
+    app.include_router(users_router(parts.users_file))
+    app.include_router(links_router(parts.evidence))
     app.include_router(pages_router(parts))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 

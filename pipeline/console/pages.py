@@ -55,6 +55,10 @@ def pages_router(parts: ConsoleParts) -> APIRouter:
     def health() -> Response:
         return page("health", "Health")
 
+    @router.get("/users")
+    def users() -> Response:
+        return page("users", "Users")
+
     @router.get("/favicon.ico")
     def favicon() -> Response:
         return RedirectResponse("/static/icon.svg")

@@ -79,8 +79,14 @@ class Console:
             _compacted(broker, topics.control, GroupSettings().partitions, creates_topics),
             site,
         )
-        desk = JudgementDesk(self.state, sink)
-        self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, desk, self._changes)
+        self.parts = ConsoleParts(
+            self.state,
+            EvidenceFiles(evidence),
+            self._readers,
+            JudgementDesk(self.state, sink),
+            self._changes,
+            users_file=settings.users_file,
+        )
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
@@ -141,5 +147,5 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         why = "another program uses this port" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ConsoleError(f"console at {host}:{port}: {why}; name another one with --port") from None
+        raise ConsoleError(f"console at {host}:{port}: {why}; name another port") from None
     return bound

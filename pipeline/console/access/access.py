@@ -131,4 +131,6 @@ class Access:
         user = self.users().get(session.name)
         if user is None:
             return "user removed"
+        if user.is_disabled:
+            return "user disabled"
         return None if user.proof == session.proof else "role or password changed"
