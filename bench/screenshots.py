@@ -50,7 +50,7 @@ HOURS, FEW_HOURS = 3.0, 0.15
 SIZES = {"desk": (1280, 800, 1.0), "phone": (390, 844, 2.0)}
 PAGES = ("wall", "camera", "alert")
 MOST_BYTES = 100_000
-FPS, SCENE_SECONDS = 5, 600
+FPS, SCENE_SECONDS = 5, 180
 PATIENCE = 300.0  #: seconds for a page on a busy machine
 
 
