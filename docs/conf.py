@@ -1,7 +1,7 @@
 """Settings of Sphinx for the documents' site: ``make docs`` writes it into site/.
 
-The source folder is the root of the repository. So links between documents, and from them to figures, work on the site as
-they do in the repository, and no page exists twice.
+The source folder is the root of the repository. So links between documents, and from them to figures, work on the site
+as they do in the repository, and no page exists twice.
 """
 
 from __future__ import annotations
