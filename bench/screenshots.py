@@ -179,12 +179,12 @@ def _served() -> Iterator[tuple[Console, Site]]:
         }
         site = Site(Scene(broker.bootstrap), evidence, courtyards)
         site.publish()
+        console = Console(broker.bootstrap, Topics(), evidence=evidence, port=0)
         stopping = threading.Event()
         publishing = threading.Thread(target=site.go_on, args=(stopping,), name="scene")
         publishing.start()
-        console = Console(broker.bootstrap, Topics(), evidence=evidence, port=0)
-        console.start()
         try:
+            console.start()
             yield console, site
         finally:
             console.stop()
