@@ -24,7 +24,7 @@ from pipeline.alerts.likeness import MutedBecause
 
 pytestmark = pytest.mark.realparts
 STATES = (AlertState.BEGIN, AlertState.UPDATE, AlertState.END)
-SECONDS = 60.0
+SECONDS = 90.0  # for a line; the consumer starts in its own process, on a busy machine
 
 
 @pytest.fixture
