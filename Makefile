@@ -24,7 +24,7 @@ BY_FILE   := --dist loadfile --max-worker-restart 0
 PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
-.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
+.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-oldest test-312 lint demo docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,console,oidc,dev]'
+	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,console,oidc,docs,dev]'
 	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
 	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
 	touch $@
@@ -124,6 +124,10 @@ CONSOLE ?= 8080
 demo: venv  ## rendered cameras whose truth is known, the whole path; MODEL=runs/NAME/... is yours, CONSOLE= without the console
 	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)") $(if $(CONSOLE),--console "$(CONSOLE)")
 
+docs: venv  ## the documents' site into site/, with the reference of the code; a broken link or a missing page fails it
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . site
+	@echo "open site/index.html"
+
 bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
 
@@ -135,4 +139,4 @@ soak: venv  ## HOURS of cameras that come and go (default 1): memory, descriptor
 	$(BIN)/python bench/soak.py --hours $(or $(HOURS),1) $(SOAK_ARGS)
 
 clean:  ## what the commands above left, but not the environments
-	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
