@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.access_settings import AccessSettings
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
+from pipeline.console.event_stream import STUCK_SECONDS, BrowserStuckError
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
@@ -23,6 +25,8 @@ from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
+#: The system closes a connection whose other side takes nothing for so much longer, also one that is being closed.
+_DEAD_TIMES = 1.25
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 
@@ -41,6 +45,7 @@ class Console:
         security: of the brokers; None: from the environment.
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
+        stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Console:
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         access: AccessSettings | None = None,
+        stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
         """Bind the address.
 
@@ -69,7 +75,8 @@ class Console:
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
         self.parts = ConsoleParts(self.state, EvidenceFiles(evidence), self._readers, JudgementDesk(self.state, sink))
-        self._socket = _bound(host, port)
+        self.parts.stuck_seconds = stuck_seconds
+        self._socket = _bound(host, port, _DEAD_TIMES * stuck_seconds)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -83,6 +90,8 @@ class Console:
             )
         )
         self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
+
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def start(self) -> None:
         """Begin to read and to serve. Raises ConsoleError: the server does not start."""
@@ -115,11 +124,18 @@ class Console:
         self._server.run(sockets=[self._socket])
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of the web server says something that the console's own log has not."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError)
+
+
+def _bound(host: str, port: int, dead_seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * dead_seconds))
         bound.bind((host, port))
     except OSError as error:
         bound.close()
