@@ -24,7 +24,7 @@ BY_FILE   := --dist loadfile --max-worker-restart 0
 PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
-.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-oldest test-312 lint demo docs bench clean
+.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-images test-oldest test-312 lint demo docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -94,6 +94,9 @@ test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many test
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out
 	$(call run,slow and not faults)
+
+test-images: venv  ## the steps of each Dockerfile in a folder with a clean environment, some minutes; test-slow runs it, too
+	$(BIN)/python -m pytest -v -rs tests/deploy/test_images.py $(PYTEST_ARGS)
 
 FUZZ_INPUTS ?= 100000
 fuzz: venv  ## documents and answers from outside, mutated: FUZZ_INPUTS of them (100000); make test runs 1000

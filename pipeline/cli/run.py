@@ -44,7 +44,8 @@ def run(
     SIGHUP has the file read again: cameras are added, removed and changed, each without the others. `mistwatch changes`
     sends such changes, too.
 
-    With --group, the file names no cameras. A worker that ends or dies leaves its cameras to the others.
+    With --group, the file names no cameras. A worker that ends or dies leaves its cameras to the others. SIGHUP then
+    changes nothing: one line of the log names the settings of the file that need a restart.
 
     A console that fails, or whose port is taken, is logged, and tried again every 30 s; the worker goes on.
     """
@@ -52,6 +53,7 @@ def run(
     from pipeline.cli.console_beside import console_beside
     from pipeline.cli.live import display_for, drive, reading_again, stopping
     from pipeline.errors import UsageError
+    from pipeline.live.group_file import GroupFile
     from pipeline.live.reloading import SiteReloading
     from pipeline.settings import load_group_site, load_site
     from pipeline.sources.credentials import shown
@@ -62,10 +64,12 @@ def run(
     logs.configure(site.log.format, site.log.level)
     for name, camera in site.cameras.items():
         logs.get("site").info("camera", camera=name, source=shown(camera.source))
-    reloading = None
+    reloading: SiteReloading | GroupFile
     if group is None:
         reloading = SiteReloading(site, partial(load_site, config))
         site = reloading.first_site()
+    else:
+        reloading = GroupFile(partial(load_group_site, config), site.kafka.control_topic)
     with (
         stopping() as stop,
         reading_again(reloading, stop),

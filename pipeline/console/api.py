@@ -29,7 +29,7 @@ from pipeline.console.documents import (
     WorkerHealth,
     WouldBeAlert,
 )
-from pipeline.console.event_stream import EventStream
+from pipeline.console.event_stream import STUCK_SECONDS, EventStream
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers
@@ -58,6 +58,7 @@ class ConsoleParts:
         desk: None: nothing can be judged.
         changes: None: nothing can be changed.
         users_file: of the console's users; None: there is none.
+        stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 
     state: ConsoleState
@@ -68,6 +69,7 @@ class ConsoleParts:
     users_file: Path | None = None
     stopping: Event = field(default_factory=Event)
     streams: int = 0
+    stuck_seconds: float = STUCK_SECONDS
 
 
 def api_router(parts: ConsoleParts) -> APIRouter:
@@ -208,7 +210,9 @@ class _Stream(Response):
     def __init__(self, parts: ConsoleParts, last_event_id: str | None) -> None:
         super().__init__()
         self._parts = parts
-        self._stream = EventStream(parts.state.hub, last_event_id, is_over=parts.stopping.is_set)
+        self._stream = EventStream(
+            parts.state.hub, last_event_id, is_over=parts.stopping.is_set, stuck_seconds=parts.stuck_seconds
+        )
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         self._parts.streams += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
 from pipeline.console.changing import ChangeDesk
+from pipeline.console.event_stream import STUCK_SECONDS, BrowserStuckError
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
@@ -26,6 +28,8 @@ from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
+#: The system closes a connection whose other side takes nothing for so much longer, also one that is being closed.
+_DEAD_TIMES = 1.25
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 
@@ -45,6 +49,7 @@ class Console:
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
         creates_topics: the topic of the first change is created where it is missing.
+        stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Console:
         port: int = DEFAULT_PORT,
         access: AccessSettings | None = None,
         creates_topics: bool = True,
+        stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
         """Bind the address.
 
@@ -86,8 +92,9 @@ class Console:
             JudgementDesk(self.state, sink),
             self._changes,
             users_file=settings.users_file,
+            stuck_seconds=stuck_seconds,
         )
-        self._socket = _bound(host, port)
+        self._socket = _bound(host, port, _DEAD_TIMES * stuck_seconds)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -101,6 +108,8 @@ class Console:
             )
         )
         self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
+
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def start(self) -> None:
         """Begin to read and to serve. Raises ConsoleError: the server does not start."""
@@ -138,11 +147,18 @@ def _compacted(broker: Broker, topic: str | None, partitions: int, create: bool)
     return None if topic is None else CompactedTopic(broker, topic, partitions=partitions, create=create)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of the web server says something that the console's own log has not."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError)
+
+
+def _bound(host: str, port: int, dead_seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * dead_seconds))
         bound.bind((host, port))
     except OSError as error:
         bound.close()

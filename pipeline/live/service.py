@@ -25,7 +25,7 @@ from pipeline.live.audit import Change
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.change_kinds import Difference, Kind, difference, rules_difference
+from pipeline.live.change_kinds import Difference, Inherited, Kind, difference, rules_difference
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
@@ -264,6 +264,7 @@ class Service:
         self._is_member = False  # of the group
         self._changing = threading.Lock()  # cameras of a group come and go one after the other
         self._live: set[str] = set()  # cameras whose source is live
+        self._inherited: dict[str, Inherited] = {}  # with which cameras are watched
         self._served: dict[Target, ServedModel] = {}
         self._missing: list[Target] = []  # parts that live cameras lack at the start
         self._misfits: dict[Target, str] = {}  # why a late part is not used, as it was logged
@@ -315,6 +316,7 @@ class Service:
         triton = self.site.triton
         self._served = served
         plans = [plan for camera in self.site.cameras if (plan := self._plan(camera)).detectors]
+        self._inherited = {camera: Inherited.of(self.site, camera) for camera in self.site.cameras}
         self._scorer = Scorer(
             triton.endpoint,
             [self._scored_model(target, model) for target, model in served.items()],
@@ -651,8 +653,10 @@ class Service:
         found = difference(self.site.cameras[name], settings)
         if found.kind is Kind.SOURCE:
             return found
-        _, rules = self._rules_with(name, settings)
+        site, rules = self._rules_with(name, settings)
         kinds = [rules_difference(self._judging.rules(watch), rule) for watch, rule in rules.items()]
+        if (inherited := self._inherited.get(name)) is not None:
+            kinds.append(inherited.difference(Inherited.of(site, name)))
         return replace(found, kind=max([found.kind, *kinds]))
 
     def judge_camera(self, name: str, settings: CameraSettings) -> bool:
@@ -673,7 +677,9 @@ class Service:
             except KeyError:  # it waits for its part, and will be judged so
                 done = True
             finally:
-                if not done:
+                if done:
+                    self._inherited[name] = Inherited.of(site, name)
+                else:
                     self.site, old = before
                     self._adopt(old)
         return done
@@ -714,6 +720,7 @@ class Service:
             except BaseException:
                 self.site = site.without_camera(name)
                 raise
+            self._inherited[name] = Inherited.of(site, name)
             self._note_live(name, settings)
         return complete
 
@@ -757,6 +764,7 @@ class Service:
                     with contextlib.suppress(MistwatchError, RuntimeError):
                         self.worker.add(self._plan(name))
                 raise
+            self._inherited[name] = Inherited.of(site, name)
             self._note_live(name, settings)
 
     def _note_live(self, name: str, settings: CameraSettings) -> None:
@@ -786,6 +794,7 @@ class Service:
         self.changes.forget(name)
         with self._changing:
             self.site = self.site.without_camera(name)
+            self._inherited.pop(name, None)
 
     def _use_models(self, watches: Iterable[Watch]) -> bool:
         """Find the models or parts of a camera, and send clips to those that are new; return whether all are there.

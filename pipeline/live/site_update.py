@@ -18,9 +18,9 @@ from pipeline.settings import CameraSettings, Site
 _log = logs.get("changes")
 
 #: Settings of the whole site that a running worker takes over.
-_TAKEN = ("alerts", "calibration")
+_TAKEN = ("alerts", "calibration", "clip", "gate", "tamper")
 #: The same of a detector.
-_TAKEN_OF_DETECTORS = ("alerts", "calibration")
+_TAKEN_OF_DETECTORS = ("alerts", "calibration", "clip", "gate")
 
 
 class SiteHost(Protocol):
@@ -68,7 +68,7 @@ class Update:
     Attributes:
         site: the present site with the settings of the whole that are taken over, and its present cameras.
         left: names of settings that need a restart of the worker.
-        rules: names of settings of the whole site that change how cameras are judged.
+        rules: names of settings of the whole site that change how cameras are watched and judged.
     """
 
     site: Site

@@ -30,7 +30,7 @@ from pipeline.live.site_changes import change_site_camera, drop_site_changes
 from pipeline.live.site_follower import changes_topic
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
-from pipeline.settings import Site, site_from_options
+from pipeline.settings import Site, TamperMode, site_from_options
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.kafka_broker import Broker
 
@@ -308,6 +308,47 @@ def test_the_file_read_again_changes_cameras_and_names_what_needs_a_restart(run:
     for camera in ("cam0", "cam1"):
         assert_nothing_lost(running, camera)
     assert not running.service.wait(0.1), "the worker goes on"
+
+
+def test_settings_of_the_whole_site_reach_each_camera_by_itself(
+    run: Callable[..., Running], pictures: Pictures
+) -> None:
+    """A camera that has one of its own keeps it, and no clip of such a camera is lost."""
+    own = {"clip": {"stride": 4}, "tamper": {"mode": "off"}, "gate": {"floor": 64}}
+    camera = {"source": pictures.url("/picture"), **SNAPSHOTS}
+    running = run(cameras={name: camera | (own if name == "cam0" else {}) for name in CAMERAS})
+    file, worker = running.file, running.service.worker
+    assert worker is not None
+
+    def in_force(**changes: Any) -> list[Any]:
+        """Read a file with these changes; return its lines."""
+        running.file = running.file.model_copy(update=changes)
+        with capture_logs() as logged:
+            running.reloading.ask()
+            running.wait_for(lambda: any(line["event"] == "the site's file is in force" for line in logged), "read")
+        assert not [line for line in logged if "need a restart" in line["event"]]
+        return [line for line in logged if line["event"] == "camera changed"]
+
+    lines = in_force(gate=file.gate.model_copy(update={"floor": 32}))
+    assert {(line["camera"], line["settings"], line["how"]) for line in lines} == {
+        (name, "gate", "in place") for name in CAMERAS[1:]
+    }
+    for camera in CAMERAS:
+        assert_nothing_lost(running, camera)
+
+    lines = in_force(
+        clip=file.clip.model_copy(update={"stride": 4}), tamper=file.tamper.model_copy(update={"mode": TamperMode.AUTO})
+    )
+    assert {line["camera"] for line in lines} == {*CAMERAS[1:]}
+    assert {line["settings"] for line in lines} == {"clip, tamper"}
+    for camera in CAMERAS[1:]:
+        running.wait_for(lambda camera=camera: len(running.seen.segments(camera)) == 2, f"{camera} was started anew")
+        plan = worker._cameras[camera].plan
+        assert plan.tamper
+        assert [detector.clip.stride for detector in plan.detectors] == [4]
+    assert not worker._cameras["cam0"].plan.tamper
+    assert_nothing_lost(running, "cam0")
+    assert in_force() == [], "read again without a change"
 
 
 @pytest.mark.parametrize(
