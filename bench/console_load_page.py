@@ -36,8 +36,8 @@ def section(found: Mapping[str, Any]) -> str:
         f"at most {memory['most_mb']:.0f} MB. The rows of the new scores are "
         f"{memory['kept_mb']:.0f} MB of the growth.",
         f"Updates: {updates['updates']:,} in all, to browsers whose connections broke {updates['breaks']} times. By "
-        f"their numbers {updates['gaps']} were lost and {updates['repeated']} came twice. Of the begins and ends of the "
-        f"new alerts, {missing} are missing. An alert took {updates['delay_median']:.1f} s from the topic to the browser "
+        f"their numbers {updates['gaps']} were lost and {updates['repeated']} came twice. Of the begins and ends of "
+        f"new alerts, {missing} are missing. An alert took {updates['delay_median']:.1f} s from topic to browser "
         f"({updates['delay_p95']:.1f} s at the 95th percentile, on a machine with other work).",
         f"A browser that reads nothing: {stuck['ended']} of {stuck['streams']} streams were ended, with "
         f"{stuck['lines']} lines of the log.",
