@@ -141,7 +141,8 @@ class _Guard:
 
         async def sending(message: Message) -> None:
             nonlocal ended
-            if message["type"] == "http.response.body" and not self._still_open(identity, scope):
+            is_stream = message.get("more_body", False)  # a short answer may say what ended the session itself
+            if is_stream and not self._still_open(identity, scope):
                 ended = True
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             if ended:

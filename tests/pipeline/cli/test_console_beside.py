@@ -20,6 +20,7 @@ from brokers import noida_db  # noqa: F401  # fixture
 from group_workers import Pictures
 from ports import free_port
 from site_runs import read_until, wait_for_metric, write_site
+from structlog.testing import capture_logs
 from triton_of_brightness import Server
 
 from pipeline.access_settings import AccessSettings, listen_address
@@ -100,7 +101,8 @@ def test_a_worker_has_a_console_beside_it_and_works_without_one_where_its_port_i
         process = start(file, "--console", "0")
         try:
             log = read_until(process, "the console is there")
-            (url,) = re.findall(r"http://127\.0\.0\.1:\d+", log)
+            (line,) = [line for line in log.splitlines() if "the console is there" in line]
+            (url,) = re.findall(r"http://127\.0\.0\.1:\d+", line)
             soon(
                 lambda: (
                     [one["is_live"] for one in (answer(f"{url}/api/cameras") or {"cameras": []})["cameras"]] == [True]
@@ -204,13 +206,13 @@ def test_a_command_that_ends_takes_its_console_along() -> None:
         soon(lambda: not made[0].is_running)
 
 
-def test_a_bug_in_the_console_is_logged_and_the_work_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_in_the_console_is_logged_and_the_work_goes_on() -> None:
     def make() -> Console:
         raise RuntimeError("no such thing")
 
-    with beside.console_beside(make, threading.Event(), print):
+    with capture_logs() as lines, beside.console_beside(make, threading.Event(), print):
         pass
-    assert "the console cannot be served; this is a bug" in capfd.readouterr().err
+    assert [line["event"] for line in lines] == ["the console cannot be served; this is a bug"]
 
 
 def test_settings_that_can_never_serve_it_end_the_command() -> None:

@@ -118,16 +118,16 @@ def test_the_heat_of_a_clip_lies_over_the_film_at_its_time_and_can_be_switched_o
     assert boxes[0] == boxes[1]
     assert abs(boxes[0][2] / boxes[0][3] - WIDTH / HEIGHT) < 0.02  # the canvas covers the picture, not black bars
     assert "3 s of its pre-roll" in page.evaluate("document.querySelector('.evidence').textContent")
-    page.evaluate("document.querySelector('.evidence button').click()")  # play from the alert
+    page.evaluate("document.querySelector('.evidence button').click()", by_user=True)  # play from the alert
     page.wait_for(f"document.querySelector('video').currentTime > {ALERT_AT} + 0.3")
-    assert page.messages == []
+    assert [one for one in page.messages if "getImageData" not in one] == []  # the test itself reads the canvas
     page.call("Page.close")
 
 
 def test_a_film_without_notes_plays_without_a_toggle(console, filmed, browser):
     page = browser.open(console.url + filmed("plain", False), width=390)
     page.wait_for("document.querySelector('video')?.readyState >= 1")
-    page.evaluate("void document.querySelector('video').play()")
+    page.evaluate("void document.querySelector('video').play()", by_user=True)
     page.wait_for("document.querySelector('video').currentTime > 0.3")
     assert page.evaluate("document.querySelectorAll('.film canvas, .evidence input').length") == 0
     assert page.evaluate("document.documentElement.scrollWidth") == 390
