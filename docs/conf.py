@@ -17,6 +17,9 @@ from pydantic import BaseModel
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# Before autodoc does, which sets TYPE_CHECKING: pydantic's generation of this module's models fails under it.
+import models.card  # noqa: E402, F401
+
 project = "mistwatch"
 release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 html_title = f"{project} {version}"
@@ -55,6 +58,7 @@ html_show_copyright = False
 def setup(app: Any) -> None:
     """Have autodoc list the fields of pydantic models, whose descriptions stand outside their docstrings."""
     app.connect("autodoc-process-docstring", _fields_of_models)
+    app.connect("autodoc-process-docstring", _tables_as_they_are)
 
 
 def _fields_of_models(_app: Any, what: str, _name: str, item: Any, _options: Any, lines: list[str]) -> None:
@@ -62,6 +66,15 @@ def _fields_of_models(_app: Any, what: str, _name: str, item: Any, _options: Any
         own = {name: item.model_fields[name] for name in inspect.get_annotations(item) if name in item.model_fields}
         described = [f":ivar {name}: {_plain(field.description)}" for name, field in own.items() if field.description]
         lines += ["", *described, ""] if described else []
+
+
+def _tables_as_they_are(_app: Any, _what: str, _name: str, _item: Any, _options: Any, lines: list[str]) -> None:
+    """Show the tables of docstrings, which are Markdown, as they are written."""
+    for place in reversed(range(len(lines))):
+        if lines[place].startswith("|"):
+            lines[place] = f"    {lines[place]}"
+            if place == 0 or not lines[place - 1].startswith("|"):
+                lines[place:place] = ["::", ""]
 
 
 def _plain(text: str) -> str:
