@@ -56,12 +56,13 @@ html_show_copyright = False
 
 
 def setup(app: Any) -> None:
-    """Have autodoc list the fields of pydantic models, whose descriptions stand outside their docstrings."""
+    """Change docstrings as they are read."""
     app.connect("autodoc-process-docstring", _fields_of_models)
     app.connect("autodoc-process-docstring", _tables_as_they_are)
 
 
 def _fields_of_models(_app: Any, what: str, _name: str, item: Any, _options: Any, lines: list[str]) -> None:
+    """List the fields of pydantic models, whose descriptions stand outside their docstrings."""
     if what == "class" and isinstance(item, type) and issubclass(item, BaseModel):
         own = {name: item.model_fields[name] for name in inspect.get_annotations(item) if name in item.model_fields}
         described = [f":ivar {name}: {_plain(field.description)}" for name, field in own.items() if field.description]
