@@ -24,7 +24,7 @@ BY_FILE   := --dist loadfile --max-worker-restart 0
 PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
-.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-images test-oldest test-312 lint demo docs bench clean
+.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-images test-oldest test-312 lint demo docs screenshots bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -130,6 +130,9 @@ demo: venv  ## rendered cameras whose truth is known, the whole path; MODEL=runs
 docs: venv  ## the documents' site into site/, with the reference of the code; a broken link or a missing page fails it
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . site
 	@echo "open site/index.html"
+
+screenshots: venv  ## the pictures of the console in README and on the site, with Chromium: look at them before you commit them
+	$(BIN)/python bench/screenshots.py
 
 bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
