@@ -66,7 +66,7 @@ class Scene:
 
     def close(self) -> None:
         """End the connection."""
-        self.producer.close(timeout=2)
+        self.producer.close(timeout=60)  # at most: a busy broker takes its time for what waits
 
     def events(self, *events: Any) -> None:
         """Publish events of the topic of alerts, in order."""
