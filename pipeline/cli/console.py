@@ -46,8 +46,10 @@ def console(
         raise UsageError("console: name the brokers with --bootstrap, or a configuration with --config")
     if evidence is not None and not evidence.is_dir():
         raise UsageError(f"--evidence {evidence}: not a folder; name the folder evidence of the worker's state_dir")
+    from pipeline import logs
     from pipeline.cli.live import stopping
 
+    logs.configure()
     with stopping() as stop:
         served = _console(config, bootstrap, evidence, site, host, port)
         try:
@@ -64,6 +66,7 @@ def _console(
     config: Path | None, bootstrap: str | None, evidence: Path | None, site: str | None, host: str, port: int
 ) -> Console:
     """Return the console, bound to its address. Raises MistwatchError."""
+    from pipeline import logs
     from pipeline.console.readers import Topics
     from pipeline.console.serving import Console
 
@@ -74,6 +77,7 @@ def _console(
     from pipeline.settings import load_either_site
 
     settings = load_either_site(config)
+    logs.configure(settings.log.format, settings.log.level)
     if site is not None:
         settings = settings.model_copy(update={"site": site})
     return site_console(settings, host, port, evidence=evidence)

@@ -264,14 +264,21 @@ def test_twenty_browsers_at_once_lose_no_update(console, scene):
 
 def test_the_command_serves_until_it_is_stopped(console_broker, scene):
     command = [sys.executable, "-m", "pipeline.cli", "console", "--port", "0", "--bootstrap", console_broker.bootstrap]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            assert process.stderr is not None
             line = process.stdout.readline()
             assert line.startswith("mistwatch: the console is at http://127.0.0.1:")
             with urllib.request.urlopen(line.split()[-1] + "/healthz", timeout=10) as answer:
                 assert json.load(answer) == {"status": "ok"}
+            logged = [process.stderr.readline()]  # nothing has been changed yet, so there is no topic of changes
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
+            logged += process.stderr.readlines()
+            assert "console" in {
+                json.loads(one)["component"] for one in logged
+            }  # on standard error, credentials removed
+            assert process.stdout.read() == ""
         finally:
             process.kill()
