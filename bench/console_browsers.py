@@ -25,7 +25,7 @@ _REST_SECONDS = 5.0
 
 @dataclass
 class Seen:
-    """What one browser has got.
+    """The updates that one browser has received.
 
     Attributes:
         first, last: number of the newest update at the begin, and of the newest that it has.
@@ -66,7 +66,7 @@ class Seen:
 
 @dataclass
 class Listened:
-    """What the browsers have seen.
+    """The observations of all browsers over their common time.
 
     Attributes:
         began, finished: of their common time, on the monotonic clock.

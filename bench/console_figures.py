@@ -13,11 +13,11 @@ from console_process import Looks
 
 from pipeline.console.scores import MOST_SCORES, ROW
 
-#: Of each camera of the feed.
+#: Scores of each camera of the feed.
 CLIPS_A_SECOND = 1.5
 #: A page may take at most this multiple of the time of an empty one.
 MOST_TIMES = 20.0
-#: Growth that is none, as a share of the early value, beside the rows of new scores.
+#: Growth that passes, as a share of the early value, beside the rows of new scores.
 GROWTH = 0.10
 #: The early and the late memory are means over these shares of the run.
 _EARLY, _LATE = (0.05, 0.20), (0.85, 1.0)

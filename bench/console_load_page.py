@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "console_load.json"
 PAGE = ROOT / "docs" / "OPERATIONS.md"
 BEGIN, END = "<!-- console load: begin -->", "<!-- console load: end -->"
-#: Of a line of the page.
+#: Longest line of the page.
 _WIDTH = 126
 
 

@@ -45,7 +45,7 @@ from console_scene import STEP, Scene, alert, heat_at, report, score_records  # 
 CAMERAS = ("courtyard", "north-gate", "loading-dock", "car-park", "bike-shed", "reception")
 #: Cameras whose newest incident goes on.
 OPEN = ("courtyard", "car-park")
-#: Of the camera that has a page of its own; the others have a fraction.
+#: For the camera that has a page of its own; the others have a fraction.
 HOURS, FEW_HOURS = 3.0, 0.15
 SIZES = {"desk": (1280, 800, 1.0), "phone": (390, 844, 2.0)}
 PAGES = ("wall", "camera", "alert")

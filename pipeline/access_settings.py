@@ -137,12 +137,12 @@ class AccessSettings(_Strict):
 
     @property
     def asks_for_login(self) -> bool:
-        """Whether a user file or a provider is configured."""
+        """True where a user file or a provider is configured."""
         return self.users_file is not None or self.oidc is not None
 
     @property
     def browsers_use_tls(self) -> bool:
-        """Whether browsers speak TLS, with the console itself or with a proxy in front of it."""
+        """True where browsers speak TLS, with the console itself or with a proxy in front of it."""
         return self.certificate is not None or self.tls_proxy
 
     def beside(self, folder: Path) -> AccessSettings:

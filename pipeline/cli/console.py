@@ -46,10 +46,8 @@ def console(
         raise UsageError("console: name the brokers with --bootstrap, or a configuration with --config")
     if evidence is not None and not evidence.is_dir():
         raise UsageError(f"--evidence {evidence}: not a folder; name the folder evidence of the worker's state_dir")
-    from pipeline import logs
     from pipeline.cli.live import stopping
 
-    logs.configure()
     with stopping() as stop:
         served = _console(config, bootstrap, evidence, site, host, port)
         try:

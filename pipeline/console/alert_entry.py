@@ -23,7 +23,7 @@ _MOST_SEEN = 1_000
 
 @dataclass(slots=True)
 class AlertEntry:
-    """What is known of one alert, tampering or drift.
+    """The newest state of one alert, tampering or drift.
 
     Times are seconds of the epoch.
 

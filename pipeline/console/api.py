@@ -57,7 +57,7 @@ class ConsoleParts:
         readers: None in tests without a broker.
         desk: None: nothing can be judged.
         changes: None: nothing can be changed.
-        users_file: of the console's users; None: there is none.
+        users_file: of the console's users; None for a console without one.
         stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 

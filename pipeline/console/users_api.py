@@ -55,7 +55,7 @@ class NewUser(BaseModel):
 
 
 class UserChange(BaseModel):
-    """What becomes different; null: as it is. The user's sessions end with their next request."""
+    """Changes of a user; null keeps the old value. The user's sessions end with their next request."""
 
     model_config = ConfigDict(extra="forbid")
 

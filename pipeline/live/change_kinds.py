@@ -43,7 +43,7 @@ _IN_PLACE = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs between two settings.
+    """The difference of two settings.
 
     Attributes:
         settings: names of the settings, such as ``alerts.open_threshold`` and ``zones.road``, in order; no values.

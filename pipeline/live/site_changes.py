@@ -187,7 +187,7 @@ def drop_site_changes(topic: CompactedTopic, site: str, camera: str, *, by: str 
 
 
 def _readable(record: Record | None) -> Override:
-    """Return a record's changes; none where there is none, or it cannot be read and is replaced."""
+    """Return a record's changes; none for a missing one, and for one that cannot be read and is replaced."""
     if record is None or record.value is None:
         return Override()
     try:

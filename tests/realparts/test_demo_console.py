@@ -49,7 +49,7 @@ WATCH_THE_WALL = """(() => {
 
 
 class Topic:
-    """What is on a topic from its beginning, with the time at which the broker got it."""
+    """Return the records of a topic from its beginning, with the times at which the broker received them."""
 
     def __init__(self, bootstrap: str, name: str) -> None:
         self.records: list[tuple[float, dict[str, Any]]] = []
@@ -81,7 +81,7 @@ class Topic:
 
 @dataclass
 class Seen:
-    """What the browser and the topics showed of one demo."""
+    """Observations of one demo, by the browser and on the topics."""
 
     run: Run
     tiles: dict[str, str]
@@ -200,7 +200,7 @@ def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topic
 
 
 def first_filmed(url: str, alerts: Topic) -> dict[str, Any] | None:
-    """Return the answer about an alert whose film and notes are there; None: there is none yet."""
+    """Return the answer about an alert whose film and notes are there; None before that."""
     for name in alerts.alerts("end"):
         found = answer(f"{url}/api/alerts/{name}")
         if found["film"] and found["film"]["heat"] and found["can_judge"]:
@@ -267,7 +267,7 @@ def test_the_wall_shows_both_cameras_live(seen: Seen) -> None:
 
 def test_an_alert_is_on_the_wall_within_two_seconds_of_its_event(seen: Seen) -> None:
     delays = {name: seen.shown_at.get(name, np.inf) - at for name, (at, _) in seen.begun.items()}
-    # Those that began before the page was there are no news to it.
+    # Alerts that began before the page was there are not news to it.
     first = min(seen.shown_at.values())
     late = {name: delay for name, delay in delays.items() if seen.begun[name][0] >= first - 2.0 and delay > 2.0}
     assert late == {}

@@ -91,7 +91,7 @@ class Access:
 
     @property
     def asks_for_password(self) -> bool:
-        """Whether there is a file of users."""
+        """True where a file of users is configured."""
         return self._file is not None
 
     def users(self) -> Mapping[str, User]:

@@ -107,7 +107,7 @@ class _Guard:
         if path in self._pages.without_login:
             return None
         if path.startswith("/evidence/") and not confined(path):
-            return _refusal(404, "There is no such evidence.")
+            return _refusal(404, "The evidence is not known.")
         if user is None:
             if method in SAFE and self._access.links.verify(path, scope["query_string"], self._access.wall_clock()):
                 return None

@@ -1,4 +1,4 @@
-// What can be changed of a camera: zones, schedule, thresholds; and who changed what last.
+// Changes of a camera: zones, schedule, thresholds; and the last change, with its author.
 
 import { ago, chip, clock, h } from "./dom.js";
 import { get, send } from "./link.js";

@@ -20,7 +20,7 @@ async function logOut() {
   location.assign("/login");
 }
 
-/** Show who is logged in, and the page of the users to an admin; nothing where there is no login. */
+/** Show who is logged in, and the page of the users to an admin; nothing on a console without a login. */
 export async function showSession() {
   const { name, role, login, users } = await session();
   if (!login) return;

@@ -6,7 +6,7 @@ import { may, session } from "./session.js";
 
 const HOURS = 24;
 
-/** A button that makes a signed link and copies it; nothing for users who may not, and where there is no login. */
+/** A button that makes a signed link and copies it; nothing for users without the right, and on a console without a login. */
 export function share(found) {
   const url = found.film?.url ?? found.pictures[0];
   if (!url) return null;

@@ -51,7 +51,7 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def answer(url: str) -> Any:
-    """Return the JSON of an answer, None where there is no server."""
+    """Return the JSON of an answer, None where the server does not run."""
     try:
         with urllib.request.urlopen(url, timeout=10) as found:
             return json.load(found)

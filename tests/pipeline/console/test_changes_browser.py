@@ -76,7 +76,7 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     for x, y in CORNERS[:2]:
         press(page, "mousePressed", left + x * width, top + y * height)
         press(page, "mouseReleased", left + x * width, top + y * height)
-    # Two points are no zone: one line, and nothing is sent.
+    # Two points do not make a zone: one line, and nothing is sent.
     page.evaluate(
         "(() => { const name = document.querySelector('.zonelist input'); name.value = 'road';"
         " name.dispatchEvent(new Event('input')); })()"

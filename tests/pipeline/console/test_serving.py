@@ -195,7 +195,7 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for(noida_db: TestBroker):
             True,
         )
         assert ask(console, "/api/alerts")[1]["alerts"] == []
-        assert ask(console, "/readyz")[0] == 200  # there is nothing to read
+        assert ask(console, "/readyz")[0] == 200  # no topic has a record yet
     finally:
         console.stop()
 
@@ -272,7 +272,7 @@ def test_the_command_serves_until_it_is_stopped(console_broker, scene):
             assert line.startswith("mistwatch: the console is at http://127.0.0.1:")
             with urllib.request.urlopen(line.split()[-1] + "/healthz", timeout=10) as answer:
                 assert json.load(answer) == {"status": "ok"}
-            logged = [process.stderr.readline()]  # nothing has been changed yet, so there is no topic of changes
+            logged = [process.stderr.readline()]  # the topic of changes does not exist before the first change
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
             logged += process.stderr.readlines()

@@ -95,9 +95,9 @@ def test_a_user_is_added_and_can_log_in(console: Console, users_file: Path) -> N
         assert new.get("/api/session").json()["role"] == "operator"
     (added,) = [one for one in lines if one["event"] == "console user changed"]
     assert (added["changed"], added["user"], added["change"]) == ("Søren", "anna", "added as operator")
-    told = json.dumps(lines, default=str)
-    assert ANOTHER not in told
-    assert read_users(users_file)["Søren"].hash not in told
+    logged = json.dumps(lines, default=str)
+    assert ANOTHER not in logged
+    assert read_users(users_file)["Søren"].hash not in logged
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the difference of two settings takes, and changes by their names."""
+"""Kinds of the difference of two settings, and changes by their names."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def run(
             {
                 "site": "test",
                 "state_dir": tmp_path / "state",
-                # What is lost for want of time on a busy machine is not what these tests are about.
+                # These tests do not judge clips that a busy machine loses for want of time.
                 "triton": {"address": triton.address, "queue_clips": 256, "deadline_seconds": 60},
                 "kafka": {"bootstrap": noida_db.bootstrap, "scores_topic": None},
                 "decoding": "threads",
