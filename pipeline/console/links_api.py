@@ -18,9 +18,7 @@ from pipeline.console.evidence_files import EvidenceFiles
 _FOLDER = "/evidence/"
 #: Longest life of a link, hours: a week.
 _MOST_HOURS = 168
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "The evidence is not known"}
-}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "The evidence is not known"}}
 
 
 class NewLink(BaseModel):
