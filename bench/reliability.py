@@ -63,10 +63,10 @@ def soak_lines(soak: Mapping[str, Any] | None) -> str:
     head = "| " + " | ".join([*columns, "descriptors", "threads", "CPU", "events", "outbox"]) + " |"
     lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, run in soak.items():
-        memory, own = run["memory_mb"], run["worker_mb"]  # None: of a run before they were apart
+        memory, own = run["memory_mb"], run["worker_mb"]
         counts = [
             f"{memory['early']:.0f} MB, {memory['late']:.0f} MB ({run['mb_a_camera']:.1f} MB a camera)",
-            f"{own['early']:.0f} MB, {own['late']:.0f} MB" if own else "not known; pages of files are in the memory",
+            f"{own['early']:.0f} MB, {own['late']:.0f} MB",
             f"{run['memory_most_mb']:.0f} MB",
             f"{run['descriptors']['early']:.0f}, {run['descriptors']['late']:.0f}",
             f"{run['threads']['early']:.0f}, {run['threads']['late']:.0f}",
