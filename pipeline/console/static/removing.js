@@ -26,14 +26,15 @@ export class Removal {
   }
 
   ask() {
-    const alert = this.camera().open_alerts.length ? "Its open alert ends" : "An alert that is open by then ends";
+    const count = this.camera().open_alerts.length;
+    const fate = count > 1 ? "Its open alerts end with the reason “shutdown”, and stay" : `${count ? "Its open alert" : "An alert that is open by then"} ends with the reason “shutdown”, and stays`;
     const dialog = openDialog({
       title: `Remove camera ${this.name}?`,
       label: `Remove ${this.name}`,
       kind: "danger",
       content: [
         h("p", null, "No worker watches it any more, within seconds. Its earlier alerts stay in the list."),
-        h("p", { class: "fate" }, `${alert} with the reason “shutdown”, and stays in the list too.`),
+        h("p", { class: "fate" }, `${fate} in the list too.`),
       ],
       act: () => this.remove(),
     });
