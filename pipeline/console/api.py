@@ -81,7 +81,8 @@ def api_router(parts: ConsoleParts) -> APIRouter:
     def cameras() -> Cameras:
         with state.lock:
             now = state.clock()
-            return Cameras(cameras=[camera_summary(state, camera, now) for camera in state.cameras.all()])
+            summaries = [camera_summary(state, camera, now) for camera in state.cameras.all()]
+        return Cameras(cameras=summaries, takes_new=parts.changes is not None and parts.changes.has_topic)
 
     @router.get("/cameras/{camera}", tags=["cameras"], summary="Describe one camera", responses=_NOT_FOUND)
     def camera(camera: str) -> CameraSummary:

@@ -34,6 +34,8 @@ from pipeline.sources.credentials import redact
 from pipeline.zone_settings import ScheduleSettings
 
 _log = logs.get("console")
+#: Stands for the source of a camera in answers.
+_NOT_SHOWN = "(not shown)"
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Not known, or just removed"}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -147,13 +149,17 @@ def _last(change: Change, report: CameraReport | None) -> LastChange:
 def _changed(change: Change) -> list[ChangedSetting]:
     names = {**change.before, **change.after}
     return [
-        ChangedSetting(name=name, before=_shown(change.before.get(name)), after=_shown(change.after.get(name)))
+        ChangedSetting(
+            name=name, before=_shown(name, change.before.get(name)), after=_shown(name, change.after.get(name))
+        )
         for name in names
     ]
 
 
-def _shown(value: Any) -> Any:
-    """Return a setting's value for a page: a source could hold a credential that another program has put there."""
+def _shown(name: str, value: Any) -> Any:
+    """Return a setting's value for a page. Any part of a source can be a secret: many cameras take a token as path."""
+    if name == "source" and value is not None:
+        return _NOT_SHOWN
     return redact(value) if isinstance(value, str) else value
 
 

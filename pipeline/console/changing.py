@@ -45,6 +45,11 @@ class ChangeDesk:
         self._site = site
         self._lock = threading.Lock()
 
+    @property
+    def has_topic(self) -> bool:
+        """Return whether changes can be sent at all: to workers of a site's file, or to a group."""
+        return self._changes is not None or self._control is not None
+
     def close(self) -> None:
         """End the connections."""
         for topic in filter(None, (self._changes, self._control)):

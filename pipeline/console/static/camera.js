@@ -4,6 +4,7 @@ import { Changes } from "./changes.js";
 import { ago, chip, clock, h, many, picture, score, show, span, words } from "./dom.js";
 import { drawHeat } from "./heat.js";
 import { get, on } from "./link.js";
+import { Removal } from "./removing.js";
 import { rows } from "./rows.js";
 import { Timeline } from "./timeline.js";
 import { stateOf } from "./wall.js";
@@ -21,6 +22,7 @@ let result;
 let list;
 let asked = 0;
 let changes;
+let removal;
 let applied = null; // a threshold that was sent and is not in force yet
 
 async function loadPicture() {
@@ -173,6 +175,7 @@ export async function start(subject) {
   shown.toggle = h("input", { type: "checkbox", checked: true, onchange: () => drawHeat(shown.canvas, shown.toggle.checked ? shown.heat : null) });
   shown.box = h("div", { class: "live none" }, shown.image, shown.canvas, shown.age, picture(null, "", "No live picture. The site publishes some where kafka.pictures_topic is set."));
   changes = new Changes(path, shown.box);
+  removal = new Removal(name, path, () => camera, changes);
   await loadCamera();
   const names = camera.detectors.map((one) => one.detector);
   show(
@@ -195,10 +198,12 @@ export async function start(subject) {
     ),
     h("div", { class: "columns" }, changes.zones.panel, changes.schedule.panel),
     h("section", { class: "panel" }, h("div", { class: "bar" }, h("h2", null, "Alerts"), h("span", { class: "grow" }), h("a", { href: `/alerts?camera=${encodeURIComponent(name)}` }, "all")), list),
+    removal.panel,
   );
   await Promise.all([loadPicture(), loadScores(), loadAlerts(), changes.load()]);
-  on("camera", (one) => one.camera === name && ((camera = one), drawFacts(), age(), changes.load().catch(() => {})));
-  on("gone", (one) => one.camera === name && loadCamera().catch((error) => (timeline.note.textContent = error.message)));
+  await removal.allow();
+  on("camera", (one) => one.camera === name && ((camera = one), drawFacts(), age(), changes.load().then(() => removal.take()).catch(() => {})));
+  on("gone", (one) => one.camera === name && loadCamera().catch(() => removal.gone()));
   on("alert", (one) => one.camera === name && loadAlerts());
   on("reload", () => Promise.all([loadCamera(), loadScores(), loadAlerts(), changes.load()]));
   on("tick", ({ scores, pictures }) => {
