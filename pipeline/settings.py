@@ -444,7 +444,7 @@ class EvidenceSettings(_Strict):
     max_age_days: float = Field(30.0, gt=0, description="older pictures and films are removed")
     attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
     zones: bool = Field(True, description="draw the camera's zones on the pictures")
-    films: bool = Field(True, description="keep a film of each alert of a live camera that sends H.264 or HEVC")
+    films: bool = Field(True, description="keep a film of each alert of a camera or recording in H.264 or HEVC")
     pre_roll_seconds: float = Field(5.0, ge=0, le=60, description="film before an alert")
     post_roll_seconds: float = Field(5.0, ge=0, le=60, description="film after an alert's end")
     film_seconds: float = Field(120.0, ge=1, le=3600, description="longest film, its pre-roll included")

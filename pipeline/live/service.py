@@ -850,7 +850,11 @@ class Service:
             self._awaited.start()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
+        """Wait until every camera is a recording that is done, has failed or was stopped, and its films are there.
+
+        Returns:
+            True when that is so.
+        """
         assert self.worker is not None, "prepare() comes first"
         if self._group is not None:
             time.sleep(timeout)
@@ -861,9 +865,11 @@ class Service:
         if not self._changing.acquire(timeout=timeout):
             return False  # a camera is being started anew; meanwhile all others may have ended
         try:
-            return self.worker.wait(0)
+            if not self.worker.wait(0):
+                return False
         finally:
             self._changing.release()
+        return self.films is None or self.films.await_due(timeout)
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.
