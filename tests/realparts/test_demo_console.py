@@ -53,14 +53,20 @@ class Topic:
 
     def __init__(self, bootstrap: str, name: str) -> None:
         self.records: list[tuple[float, dict[str, Any]]] = []
+        self._name = name
         self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
-        self._consumer.assign([TopicPartition(name, number) for number in self._consumer.partitions_for_topic(name)])
-        self._consumer.seek_to_beginning()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
+        while not (
+            numbers := self._consumer.partitions_for_topic(self._name)
+        ):  # the topic may come with its first record
+            if self._over.wait(0.2):
+                return
+        self._consumer.assign([TopicPartition(self._name, number) for number in numbers])
+        self._consumer.seek_to_beginning()
         while not self._over.is_set():
             for records in self._consumer.poll(timeout_ms=200).values():
                 self.records += [(one.timestamp / 1000, json.loads(one.value)) for one in records if one.value]
@@ -155,7 +161,7 @@ def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topic
     alert = wait_for(lambda: first_filmed(url, alerts), "an alert with its film and notes", SECONDS)
     page = browser.open(f"{url}/alerts/{alert['alert']['id']}", width=1440)
     page.wait_for("document.querySelector('video')?.readyState >= 1")
-    page.evaluate("document.querySelector('.evidence button').click()")  # play from the alert
+    page.evaluate("document.querySelector('.evidence button').click()", by_user=True)  # play from the alert
     page.wait_for("document.querySelector('video').currentTime > 0.5 && document.querySelector('.film canvas')")
     from_here = page.evaluate("document.querySelector('video').currentTime")
     page.wait_for(f"document.querySelector('video').currentTime > {from_here} + 0.5")

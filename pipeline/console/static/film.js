@@ -55,7 +55,11 @@ export function filmOf(found) {
   if (found.pictures[0]) video.poster = found.pictures[0];
   const box = h("div", { class: "film" }, video);
   const tools = h("div", { class: "buttons" });
-  const start = h("button", { type: "button", onclick: () => ((video.currentTime = Math.max(0, start.at)), video.play()) });
+  const play = () => {
+    video.currentTime = Math.max(0, start.at);
+    video.play().catch(() => {}); // a browser may refuse: the film stands at the alert, with its controls
+  };
+  const start = h("button", { type: "button", onclick: play });
   const startsAt = (seconds) => {
     if (seconds === null) return;
     start.at = seconds;
