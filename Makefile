@@ -24,7 +24,7 @@ BY_FILE   := --dist loadfile --max-worker-restart 0
 PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
-.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
+.PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-images test-oldest test-312 lint demo docs screenshots bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,console,oidc,dev]'
+	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,int8,evaluate,demo,console,oidc,docs,dev]'
 	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
 	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
 	touch $@
@@ -95,6 +95,9 @@ test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many test
 test-slow: venv weights  ## the tests that take long, which CI leaves out
 	$(call run,slow and not faults)
 
+test-images: venv  ## the steps of each Dockerfile in a folder with a clean environment, some minutes; test-slow runs it, too
+	$(BIN)/python -m pytest -v -rs tests/deploy/test_images.py $(PYTEST_ARGS)
+
 FUZZ_INPUTS ?= 100000
 fuzz: venv  ## documents and answers from outside, mutated: FUZZ_INPUTS of them (100000); make test runs 1000
 	MISTWATCH_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/fuzz -m fuzz -p no:xdist --timeout 3600 $(PYTEST_ARGS)
@@ -120,8 +123,16 @@ test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencie
 	$(OLDEST)/bin/mistwatch weights fetch efficientnet-lite0
 	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PARALLEL) $(PYTEST_ARGS)
 
-demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
-	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
+CONSOLE ?= 8080
+demo: venv  ## rendered cameras whose truth is known, the whole path; MODEL=runs/NAME/... is yours, CONSOLE= without the console
+	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)") $(if $(CONSOLE),--console "$(CONSOLE)")
+
+docs: venv  ## the documents' site into site/, with the reference of the code; a broken link or a missing page fails it
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . site
+	@echo "open site/index.html"
+
+screenshots: venv  ## the pictures of the console in README and on the site, with Chromium: look at them before you commit them
+	$(BIN)/python bench/screenshots.py
 
 bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
@@ -134,4 +145,4 @@ soak: venv  ## HOURS of cameras that come and go (default 1): memory, descriptor
 	$(BIN)/python bench/soak.py --hours $(or $(HOURS),1) $(SOAK_ARGS)
 
 clean:  ## what the commands above left, but not the environments
-	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

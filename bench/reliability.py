@@ -52,13 +52,22 @@ def soak_lines(soak: Mapping[str, Any] | None) -> str:
     """Return the figures of the newest soak of each kind as Markdown."""
     if soak is None:
         return "No soak has been committed yet."
-    columns = ["soak", "hours", "cameras", "lowest PSS of a minute, early and late", "highest PSS"]
+    columns = [
+        "soak",
+        "hours",
+        "cameras",
+        "lowest memory of a minute, early and late",
+        "of which the worker itself",
+        "highest memory",
+    ]
     head = "| " + " | ".join([*columns, "descriptors", "threads", "CPU", "events", "outbox"]) + " |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, run in soak.items():
+        memory, own = run["memory_mb"], run["worker_mb"]
         counts = [
-            f"{run['pss_mb']['early']:.0f} MB, {run['pss_mb']['late']:.0f} MB ({run['mb_a_camera']:.1f} MB a camera)",
-            f"{run['pss_most_mb']:.0f} MB",
+            f"{memory['early']:.0f} MB, {memory['late']:.0f} MB ({run['mb_a_camera']:.1f} MB a camera)",
+            f"{own['early']:.0f} MB, {own['late']:.0f} MB",
+            f"{run['memory_most_mb']:.0f} MB",
             f"{run['descriptors']['early']:.0f}, {run['descriptors']['late']:.0f}",
             f"{run['threads']['early']:.0f}, {run['threads']['late']:.0f}",
             f"{run['cpu_cores']:.2f} cores ({run['cpu_cores'] / run['cameras'] * 100:.1f} % of one a camera)",

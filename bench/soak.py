@@ -6,9 +6,11 @@
 runs `mistwatch run` in a process of its own over RTSP cameras of the tests (tests/support/faulty_camera.py: 640 × 480,
 10 pictures a second, sampled at 5) and some rendered ones, an embedded Triton whose model costs nothing, and the
 embedded broker. Cameras named by ``--flapping`` are refused, reset, silent and garbled at random. Once a minute the
-whole tree of the worker's processes is sampled: PSS, open descriptors, threads, processor time; and its metrics.
-Clips that wait for the scorer are memory that comes and goes within seconds. Of the memory, a sample therefore has the
-lowest and the highest of several looks. The lowest must not grow; the highest shows the bound of the queues.
+whole tree of the worker's processes is sampled: memory, open descriptors, threads, processor time; and its metrics.
+Memory is that of pages without a file (Pss_Anon and Pss_Shmem of smaps_rollup): pages of files are the kernel's cache,
+and a process's share of them depends on what else runs. Clips that wait for the scorer are memory that comes and goes
+within seconds. Of the memory, a sample therefore has the lowest and the highest of several looks. The lowest must not
+grow; the highest shows the bound of the queues.
 
 It writes bench/results/reliability/soak.json (a run for each name), docs/soak.webp (of the longest run), and the page
 docs/RELIABILITY.md. It ends with status 1 where something grows, or where an event that the outbox has accepted is
@@ -19,7 +21,6 @@ it may run at low priority (``nice``), where delays say nothing.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import os
@@ -54,7 +55,7 @@ PICTURE = ROOT / "docs" / "soak.webp"
 WITH_LEDGER = ROOT / "tests" / "support" / "accepted_ledger.py"
 TOPIC = "mistwatch.alerts"
 #: Growth that is none: the allocator and caches settle in the first minutes. Shares of the early value, and constants.
-_PSS_GROWTH, _PSS_MB = 0.15, 30.0
+_MEMORY_GROWTH, _MEMORY_MB = 0.15, 30.0
 _COUNT_GROWTH, _COUNT = 0.10, 24.0
 #: Between two looks at the memory, seconds; not a divisor of the 20 s after which the films of the cameras repeat.
 _LOOK_SECONDS = 7.0
@@ -68,8 +69,9 @@ class Sample:
 
     Attributes:
         minutes: since the first sample.
-        pss_mb, descriptors, threads, processes: of the tree; the memory is the lowest since the sample before.
-        pss_most_mb: the highest since the sample before.
+        memory_mb, descriptors, threads, processes: of the tree; the memory is the lowest since the sample before.
+        memory_most_mb: the highest since the sample before.
+        worker_mb: the part of the worker's own process in the lowest; the rest is that of decoders.
         cpu_seconds: of the tree, since its start; processes that have ended do not count.
         outbox: events that wait.
         connected: cameras that deliver.
@@ -77,8 +79,9 @@ class Sample:
     """
 
     minutes: float
-    pss_mb: float
-    pss_most_mb: float
+    memory_mb: float
+    memory_most_mb: float
+    worker_mb: float
     descriptors: int
     threads: int
     processes: int
@@ -88,21 +91,34 @@ class Sample:
     scored: float
 
 
-def memory_mb(pid: int) -> float:
-    """Return the PSS of a tree of processes. A process that ends meanwhile does not count."""
-    pss = 0
-    for each in tree_pids(pid):
-        with contextlib.suppress(OSError, StopIteration):
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-            pss += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
-    return pss / 1000
+@dataclass(frozen=True, order=True)
+class Memory:
+    """Pages without a file, MB: of a tree of processes, and of its root alone."""
+
+    tree: float
+    root: float
 
 
-def look(pid: int, port: int, began: float, memory: Sequence[float]) -> Sample:
+def memory_of(pid: int) -> Memory:
+    """Return the memory of a tree of processes. A process that ends meanwhile does not count."""
+    parts = {each: _without_files(each) for each in tree_pids(pid)}
+    return Memory(sum(parts.values()), parts.get(pid, 0.0))
+
+
+def _without_files(pid: int) -> float:
+    """Return a process's part of the pages without a file, MB; 0 after its end."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1000
+
+
+def look(pid: int, port: int, began: float, memory: Sequence[Memory]) -> Sample:
     """Sample a worker. A process that ends meanwhile does not count.
 
     Args:
-        memory: PSS of the looks since the sample before, MB.
+        memory: of the looks since the sample before.
     """
     descriptors = threads = processes = 0
     for each in tree_pids(pid):
@@ -116,8 +132,9 @@ def look(pid: int, port: int, began: float, memory: Sequence[float]) -> Sample:
     metrics = read_metrics(port)
     return Sample(
         minutes=(time.monotonic() - began) / 60,
-        pss_mb=min(memory),
-        pss_most_mb=max(memory),
+        memory_mb=min(memory).tree,
+        memory_most_mb=max(memory).tree,
+        worker_mb=min(memory).root,
         descriptors=descriptors,
         threads=threads,
         processes=processes,
@@ -257,19 +274,20 @@ def watch(
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"soak: the cameras are not watched within 300 s: {tail(folder)}")
         time.sleep(1.0)
-    began, looks, samples, memory = time.monotonic(), 0, list[Sample](), list[float]()
+    began, looks, samples, memory = time.monotonic(), 0, list[Sample](), list[Memory]()
     while (passed := time.monotonic() - began) < options.hours * 3600:
         if worker.poll() is not None:
             raise SystemExit(f"soak: the worker has ended by itself with status {worker.returncode}: {tail(folder)}")
         if passed >= looks * _LOOK_SECONDS:
             looks += 1
-            memory.append(memory_mb(worker.pid))
+            memory.append(memory_of(worker.pid))
         if passed >= len(samples) * options.every and memory:
             samples.append(look(worker.pid, port, began, memory))
             memory = []
             last = samples[-1]
             print(
-                f"{last.minutes:6.1f} min: {last.pss_mb:.0f} to {last.pss_most_mb:.0f} MB, "
+                f"{last.minutes:6.1f} min: {last.memory_mb:.0f} to {last.memory_most_mb:.0f} MB "
+                f"({last.worker_mb:.0f} of the worker itself), "
                 f"{last.descriptors} descriptors, {last.threads} threads, {last.connected:.0f} cameras, "
                 f"{last.outbox:.0f} events waiting, "
                 f"{last.scored:.0f} clips",
@@ -277,7 +295,7 @@ def watch(
             )
         trouble.step()
         time.sleep(1.0)
-    samples.append(look(worker.pid, port, began, [*memory, memory_mb(worker.pid)]))
+    samples.append(look(worker.pid, port, began, [*memory, memory_of(worker.pid)]))
     return samples, trouble.faults
 
 
@@ -293,13 +311,14 @@ def figures(samples: Sequence[Sample], cameras: int) -> dict[str, Any]:
         return {"early": average(_EARLY), "late": average(_LATE), "most": max(getattr(one, name) for one in samples)}
 
     minutes = samples[-1].minutes
-    pss = values("pss_mb")
+    memory = values("memory_mb")
     return {
         "hours": minutes / 60,
         "cameras": cameras,
-        "pss_mb": pss,
-        "pss_most_mb": max(one.pss_most_mb for one in samples),
-        "mb_a_camera": pss["late"] / cameras,
+        "memory_mb": memory,
+        "memory_most_mb": max(one.memory_most_mb for one in samples),
+        "worker_mb": values("worker_mb"),
+        "mb_a_camera": memory["late"] / cameras,
         "descriptors": values("descriptors"),
         "threads": values("threads"),
         "processes": values("processes"),
@@ -313,7 +332,7 @@ def growth(run: Mapping[str, Any]) -> list[str]:
     """Return what has grown or is missing, a line each."""
     problems = []
     for name, share, constant in (
-        ("pss_mb", _PSS_GROWTH, _PSS_MB),
+        ("memory_mb", _MEMORY_GROWTH, _MEMORY_MB),
         ("descriptors", _COUNT_GROWTH, _COUNT),
         ("threads", _COUNT_GROWTH, _COUNT),
     ):
@@ -330,7 +349,7 @@ def draw(name: str, run: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = [
-        ("pss_mb", "memory (PSS), MB"),
+        ("memory_mb", "memory, MB: lowest and highest of each minute; the worker itself"),
         ("descriptors", "open descriptors"),
         ("threads", "threads"),
         ("connected", "cameras that deliver"),
@@ -349,11 +368,13 @@ def draw(name: str, run: Mapping[str, Any], path: Path) -> None:
     for axes, (key, title) in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True):
         heights = cores if key == "cpu" else [one[key] for one in samples]
         start = 1 if key == "cpu" else 0
-        most = [one["pss_most_mb"] for one in samples] if key == "pss_mb" else heights
+        most = [one["memory_most_mb"] for one in samples] if key == "memory_mb" else heights
         axes.fill_between(
             minutes, heights, most, color="#0072B2", alpha=0.2, linewidth=0
         )  # clips that wait come and go
         axes.plot(minutes[start:], heights[start:], color="#0072B2", linewidth=1.4)
+        if key == "memory_mb":
+            axes.plot(minutes, [one["worker_mb"] for one in samples], color="#0072B2", linewidth=1.0, linestyle=":")
         axes.set_title(title, fontsize=9, loc="left", color="#22313f")
         axes.set_ylim(0, max([*most, 1]) * 1.15)
         axes.spines[["top", "right"]].set_visible(False)

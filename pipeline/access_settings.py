@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 #: A host name, or an address as a URL has it.
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]", re.ASCII)
@@ -53,6 +53,35 @@ def _issuer(text: str) -> str:
     return text
 
 
+def listen_address(text: str) -> tuple[str, int]:
+    """Return the host and port of ``[HOST:]PORT``; without a host it is 127.0.0.1. Port 0 stands for a free one.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> listen_address("8080"), listen_address("[::1]:8080")
+    (('127.0.0.1', 8080), ('::1', 8080))
+    """
+    host, _, port = text.rpartition(":")
+    if not host and not text.startswith(":"):
+        host = "127.0.0.1"
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not re.fullmatch(r"[\w.:-]+", host, re.ASCII) or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise ValueError("must be PORT or HOST:PORT, as 8080 or [::1]:8080")
+    return host, int(port)
+
+
+def _listen(value: object) -> object:
+    """Check an address; YAML reads a port alone as a number."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str):
+        listen_address(text)
+    return text
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,6 +111,10 @@ class OidcSettings(_Strict):
 class AccessSettings(_Strict):
     """Access to the console. Without users and without oidc it listens on loopback only and asks for no login."""
 
+    listen: Annotated[str | None, BeforeValidator(_listen)] = Field(
+        None,
+        description="[HOST:]PORT at which `mistwatch run` serves the console, too; default: it does not",
+    )
     users_file: Path | None = Field(None, description="file of `mistwatch console-users`")
     oidc: OidcSettings | None = Field(None, description="single sign-on; default: none")
     names: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
@@ -104,12 +137,12 @@ class AccessSettings(_Strict):
 
     @property
     def asks_for_login(self) -> bool:
-        """Whether a user file or a provider is configured."""
+        """True where a user file or a provider is configured."""
         return self.users_file is not None or self.oidc is not None
 
     @property
     def browsers_use_tls(self) -> bool:
-        """Whether browsers speak TLS, with the console itself or with a proxy in front of it."""
+        """True where browsers speak TLS, with the console itself or with a proxy in front of it."""
         return self.certificate is not None or self.tls_proxy
 
     def beside(self, folder: Path) -> AccessSettings:

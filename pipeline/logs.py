@@ -102,3 +102,8 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return a logger whose lines carry ``component=name``."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return logger
+
+
+# A command that hardly logs may not configure anything. Its lines, too, go to standard error without credentials.
+if not structlog.is_configured():
+    configure()

@@ -290,6 +290,9 @@ class CameraSettings(_Strict):
     )
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    detector_alerts: dict[Name, AlertTuning] = Field(
+        {}, description="alerts of single detectors of this camera, on top of alerts: fights: {open_threshold: 0.7}"
+    )
     gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     tamper: TamperTuning = TamperTuning()
@@ -459,7 +462,7 @@ class EvidenceSettings(_Strict):
     max_age_days: float = Field(30.0, gt=0, description="older pictures and films are removed")
     attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
     zones: bool = Field(True, description="draw the camera's zones on the pictures")
-    films: bool = Field(True, description="keep a film of each alert of a live camera that sends H.264 or HEVC")
+    films: bool = Field(True, description="keep a film of each alert of a camera or recording in H.264 or HEVC")
     pre_roll_seconds: float = Field(5.0, ge=0, le=60, description="film before an alert")
     post_roll_seconds: float = Field(5.0, ge=0, le=60, description="film after an alert's end")
     film_seconds: float = Field(120.0, ge=1, le=3600, description="longest film, its pre-roll included")
@@ -613,7 +616,7 @@ class Site(BaseSettings):
             if detector.camera is not None and detector.camera not in self.cameras:
                 raise ValueError(f"detector {name}: unknown camera {detector.camera}; expected {_either(self.cameras)}")
         for camera, settings in self.cameras.items():
-            self._check_detectors_of(camera, settings.detectors)
+            self._check_detectors_of(camera, settings)
         used = {detector for camera in self.cameras for detector in self.detectors_of(camera)}
         for name in self.detectors:
             if name not in used:
@@ -631,7 +634,8 @@ class Site(BaseSettings):
             raise ValueError(f"likeness.detector: unknown detector {named}; expected {known}")
         return self
 
-    def _check_detectors_of(self, camera: str, listed: list[str] | None) -> None:
+    def _check_detectors_of(self, camera: str, settings: CameraSettings) -> None:
+        listed = settings.detectors
         if listed is not None and not self.detectors:
             raise ValueError(f"camera {camera}: lists detectors, but the site has no detectors: section")
         names = listed or []
@@ -644,6 +648,10 @@ class Site(BaseSettings):
                 raise ValueError(f"camera {camera}: detector {name} is listed twice")
         if not self.detectors_of(camera):
             raise ValueError(f"camera {camera}: no detector watches it; list one, or remove the camera")
+        for name in settings.detector_alerts:
+            if name not in (watching := self.detectors_of(camera)):
+                known = _either(filter(None, watching)) or "none (the site has no detectors: section)"
+                raise ValueError(f"camera {camera}: detector_alerts: detector {name} is not its own; expected {known}")
 
     @model_validator(mode="after")
     def _thresholds_ordered(self) -> Site:
@@ -668,7 +676,7 @@ class Site(BaseSettings):
             ValueError: the camera does not fit the site; one line that begins with the camera.
         """
         site = self.model_copy(update={"cameras": {**self.cameras, name: settings}})
-        site._check_detectors_of(name, settings.detectors)
+        site._check_detectors_of(name, settings)
         site._check_thresholds_of(name)
         return site
 
@@ -732,10 +740,10 @@ class Site(BaseSettings):
                 replaces the more general thresholds.
         """
         tuning = self.alerts
-        for part in self._particular(camera, detector):
-            if calibrated and part.calibration is not None:
+        for calibration, alerts in self._alert_parts(camera, detector):
+            if calibrated and calibration is not None:
                 tuning = tuning.model_copy(update={"open_threshold": None, "close_threshold": None})
-            tuning = _merged(tuning, part.alerts)
+            tuning = _merged(tuning, alerts)
         return tuning
 
     def calibration_of(self, camera: str | None, detector: str = "") -> Path | None:
@@ -744,12 +752,19 @@ class Site(BaseSettings):
         A camera's own comes before the detector's, and that before the site's.
         """
         calibration = self.calibration
-        for part in self._particular(camera, detector):
-            if part.calibration is not None:
-                calibration = part.calibration
-            elif part.alerts.open_threshold is not None or part.alerts.close_threshold is not None:
+        for own, alerts in self._alert_parts(camera, detector):
+            if own is not None:
+                calibration = own
+            elif alerts.open_threshold is not None or alerts.close_threshold is not None:
                 calibration = None
         return calibration
+
+    def _alert_parts(self, camera: str | None, detector: str) -> list[tuple[Path | None, AlertTuning]]:
+        """Return calibration and alerts of each part of :meth:`_particular`, and those of a camera's one detector."""
+        parts = [(part.calibration, part.alerts) for part in self._particular(camera, detector)]
+        if camera is not None and (own := self.cameras[camera].detector_alerts.get(detector)) is not None:
+            parts.append((None, own))
+        return parts
 
     def _particular(self, camera: str | None, detector: str) -> list[DetectorSettings | CameraSettings]:
         """The settings that come on top of the site's, the most particular last."""

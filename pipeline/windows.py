@@ -139,7 +139,7 @@ class ClipWindow:
     scene: npt.NDArray[np.uint8] | None = None
     scene_kind: SceneKind | None = None
     mask: npt.NDArray[np.uint8] | None = None
-    hidden: npt.NDArray[np.bool_] | None = None
+    hidden: npt.NDArray[np.bool] | None = None
     time_source: TimeSource | None = None
     time_error_seconds: float | None = None
 

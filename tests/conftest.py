@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # A busy machine may be slow; that is no finding about the code. Where a change waits for the result (CI), the examples
@@ -58,6 +59,14 @@ def missing_part(what: str) -> NoReturn:
     if os.environ.get("MISTWATCH_REQUIRE_REALPARTS") == "1":
         pytest.fail(f"a required part is missing: {what}")
     pytest.skip(f"missing: {what}")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Generator[None]:
+    """Undo what a test has configured of the log: at another's level, lines that a test waits for never come."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

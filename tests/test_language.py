@@ -39,7 +39,7 @@ def sources(root: Path) -> list[Path]:
 
 def documents(root: Path) -> list[Path]:
     places = [root / name for name in DOCUMENTS]
-    return sorted(file for place in places for file in ([place] if place.is_file() else place.glob("*.md")))
+    return sorted(file for place in places for file in ([place] if place.is_file() else place.rglob("*.md")))
 
 
 def dialect(text: str) -> list[str]:

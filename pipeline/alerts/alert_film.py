@@ -64,6 +64,7 @@ class AlertFilm:
     lead: float | None = None
     seconds: float | None = None  #: once it is done
     has_failed: bool = False
+    is_due: bool = False  #: nothing more is to come for it, and it is there soon
 
     def add_heat(self, clip: ClipHeat) -> None:
         """Keep the heat of a clip, within limits."""

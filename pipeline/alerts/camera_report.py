@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -26,6 +26,18 @@ class ClipCounts(Document):
     scored: Count
     gated: Count
     dropped: dict[str, Count] = Field(description="by reason")
+
+
+#: From the topic of changes of a site's file; from the control topic of a group; from none.
+TakesChanges = Literal["site", "group", "none"]
+
+
+class ReportedChange(Document):
+    """The newest change of a camera that its worker knows."""
+
+    by: str = Field(description="who asked for it")
+    at: Utc = Field(description="when, by the clock of the machine that sent it")
+    problem: str | None = Field(description="why it is not in force, in one line; null: it is in force")
 
 
 class CameraReport(Document):
@@ -50,6 +62,17 @@ class CameraReport(Document):
     clips: ClipCounts
     open_alerts: list[UUID] = Field(description="ids of the open alerts")
     models: dict[str, str] = Field(description="model and its version (NAME/VERSION) by detector; an unnamed one is ''")
+    settings: dict[str, Any] | None = Field(
+        None,
+        description="the camera's own alerts, detector_alerts, zones and schedule that are in force, as in a site's "
+        "file, without defaults; null: written by an earlier version",
+    )
+    takes_changes: TakesChanges | None = Field(
+        None,
+        description="whether the worker follows the topic of changes of a site, or the control topic of a group; null: "
+        "written by an earlier version",
+    )
+    last_change: ReportedChange | None = Field(None, description="null: the camera is as its file has it, or unknown")
 
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line."""

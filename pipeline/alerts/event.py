@@ -137,7 +137,7 @@ class AlertData(Document):
     )
     place: Place | None = Field(None, description="the place and the things of the peak, absent where not known (yet)")
     film: Film | None = Field(
-        None, description="the film of the alert, named by its end; absent before, and where there is none"
+        None, description="the film of the alert, named by its end; absent before, and in an alert without a film"
     )
     merged: Annotated[int, Field(ge=1)] | None = Field(
         None,

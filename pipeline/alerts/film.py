@@ -99,7 +99,7 @@ class ClipHeat:
 
 
 def clip_heat(segment: str, start: float, end: float, heat: Heat, width: int, height: int) -> ClipHeat | None:
-    """Return a clip's heat as it is kept, None where there is nothing to draw.
+    """Return a clip's heat as it is kept, None for a clip without heat.
 
     Args:
         width, height: of the upright picture, pixels.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -54,8 +55,9 @@ class FilmKeeper:
         self.most_bytes = int(folder.quota_bytes * _QUOTA_SHARE)
         self._on_outcome = on_outcome
         self._done: queue.Queue[tuple[CameraFilms, AlertFilm, FilmReport] | None] = queue.Queue()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._open: dict[AlertFilm, str] = {}  # with their cameras
+        self._is_settling = False  # one of them is flushed to the disk
         self._thread: threading.Thread | None = None
 
     def camera(self, camera: str) -> CameraFilms:
@@ -74,11 +76,20 @@ class FilmKeeper:
         """Take a film whose draft is complete, or has failed; it is flushed to the disk on a thread of its own."""
         self._done.put((films, film, report))
 
+    def await_due(self, seconds: float) -> bool:
+        """Wait until the films of recordings whose alerts have ended are cut; False: the time was not enough."""
+        with self._lock:
+            return self._lock.wait_for(
+                lambda: not (self._is_settling or any(one.is_due for one in self._open)), seconds
+            )
+
     def close(self, seconds: float) -> None:
         """Keep the films that are done, for at most so many seconds, and remove the drafts of the others."""
+        until = time.monotonic() + seconds
+        self.await_due(seconds)
         if self._thread is not None:
             self._done.put(None)
-            self._thread.join(seconds)
+            self._thread.join(max(0.0, until - time.monotonic()))
         with self._lock:
             left, self._open = self._open, {}
         for film, camera in left.items():
@@ -90,9 +101,12 @@ class FilmKeeper:
         while (item := self._done.get()) is not None:
             films, film, report = item
             with self._lock:
-                is_open = self._open.pop(film, None) is not None
-            if is_open:
+                self._is_settling = self._open.pop(film, None) is not None
+            if self._is_settling:
                 self._on_outcome(films.camera, self._settle(films, film, report))
+            with self._lock:
+                self._is_settling = False
+                self._lock.notify_all()
 
     def _settle(self, films: CameraFilms, film: AlertFilm, report: FilmReport) -> FilmOutcome:
         """Keep or remove a film; returns its outcome."""
@@ -203,6 +217,7 @@ class CameraFilms:
         assert self.source is not None
         if segment == film.alert.segment:
             film.ends_at = ends_at
+        film.is_due = not self.source.live
         self.source.end_film(FilmEnd(film.number, segment, ends_at))
 
     def report(self, report: FilmReport) -> None:

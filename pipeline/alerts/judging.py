@@ -36,7 +36,7 @@ def judgement_on(
         expires_at: None: it does not expire.
 
     Raises:
-        UsageError: there is no such target, it cannot be compared, or the judgement would expire before it begins.
+        UsageError: the target is not known, it cannot be compared, or the judgement would expire before it begins.
     """
     history = memory.history
     if verdict == "withdrawn":

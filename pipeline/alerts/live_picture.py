@@ -39,7 +39,7 @@ class HeatGrid(Document):
 
     @classmethod
     def of(cls, heat: Heat, width: int, height: int) -> HeatGrid | None:
-        """Return the grid of a heat map on a picture of this size; None where there is nothing to draw."""
+        """Return the grid of a heat map on a picture of this size; None for a map without heat."""
         if (shares := heat.shares) is None:
             return None
         shares = _thinned(shares)

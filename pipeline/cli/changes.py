@@ -75,7 +75,7 @@ def drop(
     config: Config,
     by: By = None,
 ) -> None:
-    """Take all changes of a camera back: it is watched as the file has it. Status 2 where there are none."""
+    """Take all changes of a camera back: it is watched as the file has it. Status 2 for a camera without changes."""
     from pipeline.live.site_changes import drop_site_changes
 
     site, topic = _site_and_topic(config)

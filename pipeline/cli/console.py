@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,25 +64,18 @@ def _console(
     config: Path | None, bootstrap: str | None, evidence: Path | None, site: str | None, host: str, port: int
 ) -> Console:
     """Return the console, bound to its address. Raises MistwatchError."""
+    from pipeline import logs
     from pipeline.console.readers import Topics
     from pipeline.console.serving import Console
 
-    options: dict[str, Any] = {"host": host, "port": port}
     if config is None:
         assert bootstrap is not None
-        return Console(bootstrap, Topics(), site=site, evidence=evidence, **options)
+        return Console(bootstrap, Topics(), site=site, evidence=evidence, host=host, port=port)
+    from pipeline.cli.console_beside import site_console
     from pipeline.settings import load_either_site
 
     settings = load_either_site(config)
-    kafka = settings.kafka
-    topics = Topics(kafka.topic, kafka.cameras_topic, kafka.scores_topic, kafka.pictures_topic)
-    return Console(
-        kafka.bootstrap,
-        topics,
-        site=site or settings.site,
-        evidence=evidence or settings.state_dir / "evidence",
-        store=settings.evidence.store_address,
-        security=kafka.security,
-        access=settings.console,
-        **options,
-    )
+    logs.configure(settings.log.format, settings.log.level)
+    if site is not None:
+        settings = settings.model_copy(update={"site": site})
+    return site_console(settings, host, port, evidence=evidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,7 @@ def password(
     file, checked = _file(users_file, config), _checked(name)
     _require(file, checked, there=True)
     hashed = hash_password(_password(checked, password_file))
-    _replace(file, checked, lambda user: type(user)(user.name, user.role, hashed))
+    _replace(file, checked, lambda user: replace(user, hash=hashed))
     typer.echo(f"{checked}: password changed in {file}")
 
 
@@ -108,8 +109,24 @@ def role_(
 ) -> None:
     """Change the role of a user, whose sessions end at once."""
     file, checked = _file(users_file, config), _checked(name)
-    _replace(file, checked, lambda user: type(user)(user.name, Role(role), user.hash))
+    _replace(file, checked, lambda user: replace(user, role=Role(role)))
     typer.echo(f"{checked}: now {Role(role).value} in {file}")
+
+
+@app.command()
+def disable(name: _Name, users_file: _File = None, config: _Config = None) -> None:
+    """Keep a user from logging in; the user's sessions end at once."""
+    file, checked = _file(users_file, config), _checked(name)
+    _replace(file, checked, lambda user: replace(user, is_disabled=True))
+    typer.echo(f"{checked}: disabled in {file}")
+
+
+@app.command()
+def enable(name: _Name, users_file: _File = None, config: _Config = None) -> None:
+    """Let a user that was disabled log in again."""
+    file, checked = _file(users_file, config), _checked(name)
+    _replace(file, checked, lambda user: replace(user, is_disabled=False))
+    typer.echo(f"{checked}: enabled in {file}")
 
 
 @app.command("list")
@@ -118,7 +135,7 @@ def list_(users_file: _File = None, config: _Config = None) -> None:
     from pipeline.console.access.users import read_users
 
     for user in sorted(read_users(_file(users_file, config)).values(), key=lambda user: user.name):
-        typer.echo(f"{user.name}: {user.role.value}")
+        typer.echo(f"{user.name}: {user.role.value}{', disabled' if user.is_disabled else ''}")
 
 
 def _replace(file: Path, name: str, changed: Callable[[User], User]) -> None:

@@ -18,6 +18,7 @@ from pipeline.printable import printable
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
     from pipeline.live.board import CameraState
+    from pipeline.live.group_file import GroupFile
     from pipeline.live.reloading import SiteReloading
     from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
@@ -99,7 +100,7 @@ def stopping() -> Iterator[Stop]:
 
 
 @contextlib.contextmanager
-def reading_again(reloading: SiteReloading | None, stop: Stop) -> Iterator[None]:
+def reading_again(reloading: SiteReloading | GroupFile | None, stop: Stop) -> Iterator[None]:
     """While this lasts, ``kill -HUP`` has the site's file read again; a terminal that is closed still ends the command.
 
     Under ``nohup`` the signal never ends the command, and the file is read again.
@@ -165,7 +166,7 @@ def drive(
     servers_lost: Callable[[], str | None] = lambda: None,
     check_model: Callable[[ServedModel], None] = lambda _served: None,
     group: str | None = None,
-    reloading: SiteReloading | None = None,
+    reloading: SiteReloading | GroupFile | None = None,
 ) -> None:
     """Run ``site`` and show it.
 
@@ -178,7 +179,7 @@ def drive(
         servers_lost: returns why the embedded servers cannot be waited for any more, or None.
         check_model: called with each served model before anything is watched; what it raises ends the run.
         group: of workers that share the cameras of the control topic.
-        reloading: changes the site's cameras while it runs.
+        reloading: changes the site's cameras while it runs, or says why it does not.
 
     Raises:
         MistwatchError: one line for each problem, among them recordings of which no clip could be cut or scored.
@@ -193,7 +194,7 @@ def drive(
         published=display.published,
         check_model=check_model,
         group=group,
-        changeable=reloading is not None,
+        changeable=reloading is not None and group is None,
     )
     failure: str | None = None
     try:

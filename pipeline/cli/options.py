@@ -11,6 +11,9 @@ import typer
 
 from pipeline.errors import UsageError
 
+CONSOLE_ADDRESS = "[HOST:]PORT"
+CONSOLE_HELP = "Serve the console here, beside the work; without HOST on 127.0.0.1, port 0 takes a free one."
+
 
 def one_of(option: str, *allowed: str) -> Callable[[str], str]:
     """Return a parser for an option with a few allowed values; it raises UsageError, one line, for any other."""

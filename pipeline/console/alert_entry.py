@@ -17,17 +17,20 @@ Kind = Literal["alert", "tamper", "drift"]
 
 #: Clips whose scores are kept of one alert; the oldest go.
 _MOST_SCORES = 1_000
+#: Numbers of events that are kept of one alert to know repeated ones; an alert may last for days.
+_MOST_SEEN = 1_000
 
 
 @dataclass(slots=True)
 class AlertEntry:
-    """What is known of one alert, tampering or drift.
+    """The newest state of one alert, tampering or drift.
 
     Times are seconds of the epoch.
 
     Attributes:
         at: when it began; where that is not known, when its first event came.
         order: generation and sequence of the newest event.
+        seen: those of the events so far but for old ones, ``seen_to`` and below, all of which count as seen.
         is_late: its first event was sent when another worker already had the camera.
         muted: None: not known.
         headline: the thing and place, the kind of tampering, or empty.
@@ -43,6 +46,7 @@ class AlertEntry:
     detector: str = ""
     order: tuple[int, int] = (-1, -1)
     seen: set[tuple[int, int]] = field(default_factory=set)
+    seen_to: tuple[int, int] = (-1, -1)
     started_at: float | None = None
     ended_at: float | None = None
     is_open: bool = True
@@ -157,9 +161,13 @@ def _fold_alert(entry: AlertEntry | None, event: AlertEvent, raw: bytes, at: flo
 
 def _is_new(entry: AlertEntry, order: tuple[int, int]) -> bool:
     """Note an event; return whether it is the first of its number."""
-    if order in entry.seen:
+    if order in entry.seen or order <= entry.seen_to:
         return False
     entry.seen.add(order)
+    if len(entry.seen) > _MOST_SEEN:
+        oldest = sorted(entry.seen)[: _MOST_SEEN // 2]
+        entry.seen_to = oldest[-1]
+        entry.seen.difference_update(oldest)
     entry.order = max(entry.order, order)
     return True
 

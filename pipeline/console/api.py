@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 
 from pipeline.console.alert_book import AlertFilter
 from pipeline.console.camera_book import Camera
+from pipeline.console.changing import ChangeDesk
 from pipeline.console.describing import alert_summary, at, camera_summary, is_running, moment
 from pipeline.console.documents import (
     CameraAlert,
@@ -27,7 +29,7 @@ from pipeline.console.documents import (
     WorkerHealth,
     WouldBeAlert,
 )
-from pipeline.console.event_stream import EventStream
+from pipeline.console.event_stream import STUCK_SECONDS, EventStream
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers
@@ -54,14 +56,20 @@ class ConsoleParts:
     Attributes:
         readers: None in tests without a broker.
         desk: None: nothing can be judged.
+        changes: None: nothing can be changed.
+        users_file: of the console's users; None for a console without one.
+        stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 
     state: ConsoleState
     evidence: EvidenceFiles
     readers: Readers | None = None
     desk: JudgementDesk | None = None
+    changes: ChangeDesk | None = None
+    users_file: Path | None = None
     stopping: Event = field(default_factory=Event)
     streams: int = 0
+    stuck_seconds: float = STUCK_SECONDS
 
 
 def api_router(parts: ConsoleParts) -> APIRouter:
@@ -73,7 +81,8 @@ def api_router(parts: ConsoleParts) -> APIRouter:
     def cameras() -> Cameras:
         with state.lock:
             now = state.clock()
-            return Cameras(cameras=[camera_summary(state, camera, now) for camera in state.cameras.all()])
+            summaries = [camera_summary(state, camera, now) for camera in state.cameras.all()]
+        return Cameras(cameras=summaries, takes_new=parts.changes is not None and parts.changes.has_topic)
 
     @router.get("/cameras/{camera}", tags=["cameras"], summary="Describe one camera", responses=_NOT_FOUND)
     def camera(camera: str) -> CameraSummary:
@@ -202,7 +211,9 @@ class _Stream(Response):
     def __init__(self, parts: ConsoleParts, last_event_id: str | None) -> None:
         super().__init__()
         self._parts = parts
-        self._stream = EventStream(parts.state.hub, last_event_id, is_over=parts.stopping.is_set)
+        self._stream = EventStream(
+            parts.state.hub, last_event_id, is_over=parts.stopping.is_set, stuck_seconds=parts.stuck_seconds
+        )
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         self._parts.streams += 1

@@ -14,7 +14,10 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline.console.alerts_api import alerts_router
 from pipeline.console.api import ConsoleParts, api_router
+from pipeline.console.changes_api import changes_router
+from pipeline.console.links_api import links_router
 from pipeline.console.pages import error_page, pages_router
+from pipeline.console.users_api import users_router
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -23,7 +26,7 @@ def create_app(parts: ConsoleParts) -> FastAPI:
     """Return the application.
 
     Routes: data below ``/api/``, files of alerts below ``/evidence/``, the pages' own files below ``/static/``, probes
-    at ``/healthz`` and ``/readyz``, pages elsewhere. Requests that change something are POST with a JSON body. The
+    at ``/healthz`` and ``/readyz``, pages elsewhere. Requests that change something have a JSON body, if any. The
     acting user is ``scope["mistwatch.user"]``, which the guard around it sets (:mod:`pipeline.console.access`).
     """
     app = FastAPI(
@@ -36,6 +39,9 @@ def create_app(parts: ConsoleParts) -> FastAPI:
     )
     app.include_router(api_router(parts))
     app.include_router(alerts_router(parts))
+    app.include_router(changes_router(parts))
+    app.include_router(users_router(parts.users_file))
+    app.include_router(links_router(parts.evidence))
     app.include_router(pages_router(parts))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
@@ -59,7 +65,8 @@ def create_app(parts: ConsoleParts) -> FastAPI:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        detail = f"{place}: {first['msg']}" if place else str(first["msg"])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        detail = f"{place}: {message}" if place else message
         return error_page(422, detail) if _wants_page(request) else JSONResponse({"detail": detail}, 422)
 
     return app

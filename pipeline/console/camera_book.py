@@ -88,7 +88,7 @@ class CameraBook:
         self._cameras.pop(name, None)
 
     def history(self, camera: str, detector: str) -> ScoreHistory | None:
-        """Return the history of a camera and detector, a new one where there is none; None: too many cameras."""
+        """Return the history of a camera and detector, a new one at first; None: too many cameras."""
         known = self._known(camera)
         return None if known is None else known.histories.setdefault(detector, ScoreHistory())
 

@@ -115,7 +115,7 @@ def detector_summary(name: str, history: ScoreHistory, now: datetime, model: str
 
 
 def spark(history: ScoreHistory, now: datetime) -> list[float | None]:
-    """Return the greatest smoothed score of each 5 s of the last 5 minutes, oldest first; None where there is none."""
+    """Return the greatest smoothed score of each 5 s of the last 5 minutes, oldest first; None without scores."""
     begin = now.timestamp() - _SPARK_SECONDS
     rows = history.tail(begin)
     bins: list[float | None] = [None] * _SPARK_POINTS

@@ -77,6 +77,7 @@ class Cameras(Answer):
     """All cameras."""
 
     cameras: list[CameraSummary]
+    takes_new: bool = Field(False, description="this console can have workers watch further cameras")
 
 
 class CameraAlert(Answer):

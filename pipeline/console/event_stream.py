@@ -8,7 +8,10 @@ from contextlib import suppress
 
 from starlette.types import Receive, Scope, Send
 
+from pipeline import logs
 from pipeline.console.hub import Hub
+
+_log = logs.get("console")
 
 #: Seconds between two looks for updates.
 _LOOK_SECONDS = 0.1
@@ -26,11 +29,19 @@ _HEADERS = [
 ]
 
 
+class BrowserStuckError(asyncio.CancelledError):
+    """A browser has taken nothing for too long: the server is to close the connection, which it does with any error.
+
+    The stream has logged it, so the server's own log leaves it out.
+    """
+
+
 class EventStream:
     """An ASGI response. ``resync`` asks the browser to load everything again; the stream goes on after it.
 
     A stream begins with ``hello`` where it resumes or is new. Where the browser was away for too long, or reads too
-    slowly, it gets ``resync`` and the connection ends; it then connects again from the present.
+    slowly, it gets ``resync`` and the connection ends; it then connects again from the present. A browser that takes
+    nothing at all is disconnected, and gets ``resync`` when it is back. Each of the three is one line of the log.
 
     Args:
         last_event_id: the id of the last update that the browser has, of its header; None: it is new.
@@ -44,17 +55,21 @@ class EventStream:
         self._last_event_id = last_event_id
         self._is_over = is_over
         self._stuck_seconds = stuck_seconds
+        self._address = "local"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send updates until the browser goes, falls behind, or the server stops."""
         gone = asyncio.ensure_future(_disconnected(receive))
+        self._address = str(scope["client"][0]) if scope.get("client") else "local"
         try:
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await self._stream(send, gone)
             with suppress(TimeoutError):
                 await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            raise asyncio.CancelledError from None  # the server closes the connection
+            seconds = self._stuck_seconds
+            _log.warning("a browser takes no updates and is disconnected", address=self._address, seconds=seconds)
+            raise BrowserStuckError from None
         finally:
             gone.cancel()
 
@@ -63,6 +78,8 @@ class EventStream:
         if self._last_event_id:
             resumed = self._hub.position_of(self._last_event_id)
             if resumed is None or self._hub.after(resumed) is None:
+                if resumed is not None:  # else it was at another run of the console: it has not fallen behind
+                    _log.info("a browser was away for too long and loads everything again", address=self._address)
                 await self._event(send, "resync", '{"because":"too far behind"}', position)
             else:
                 position = resumed
@@ -71,6 +88,7 @@ class EventStream:
         while not gone.done() and not self._is_over():
             updates = self._hub.after(position)
             if updates is None:
+                _log.warning("a browser reads too slowly and loads everything again", address=self._address)
                 await self._event(send, "resync", '{"because":"too slow"}', self._hub.newest)
                 return
             if updates:

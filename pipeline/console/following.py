@@ -38,7 +38,7 @@ class Freshness:
         is_caught_up: everything that the topic held at the start was read.
         heard_at: when the broker last answered, on the monotonic clock; None: never.
         trouble: why the topic cannot be read now, in one line; None where it can.
-        is_missing: the broker answers, and has no such topic (yet): there is nothing to read.
+        is_missing: the broker answers, and does not have the topic (yet).
         records: number of records so far.
     """
 
@@ -205,7 +205,7 @@ class TopicFollower:
             if partition not in consumer.assignment():
                 continue
             position = consumer.position(partition, timeout_ms=int(_ANSWER_SECONDS * 1000))
-            # Of a compacted topic, the broker may have removed the last records.
+            # The broker may have removed the last records of a compacted topic.
             if (position is None or position < end) and self._quiet_polls < _QUIET_POLLS:
                 return
         self._caught_up = True

@@ -55,6 +55,10 @@ def pages_router(parts: ConsoleParts) -> APIRouter:
     def health() -> Response:
         return page("health", "Health")
 
+    @router.get("/users")
+    def users() -> Response:
+        return page("users", "Users")
+
     @router.get("/favicon.ico")
     def favicon() -> Response:
         return RedirectResponse("/static/icon.svg")
@@ -74,7 +78,7 @@ def page(view: str, title: str, *, subject: str = "", status: int = 200, **value
 
 
 def error_page(status: int, problem: str) -> HTMLResponse:
-    """Return a page that explains why there is nothing to show."""
+    """Return a page that explains an error."""
     title = _TITLES.get(status, "That did not work")
     text = _templates().get_template("page.html").render(view="error", title=title, subject="", problem=problem)
     return HTMLResponse(text, status, {"cache-control": "no-store"})

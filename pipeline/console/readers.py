@@ -12,6 +12,7 @@ from pipeline.console.describing import describe
 from pipeline.console.documents import TopicHealth
 from pipeline.console.following import TopicFollower
 from pipeline.console.state import ConsoleState
+from pipeline.settings import GroupSite, Site
 from pipeline.sinks.kafka_broker import Broker
 
 _log = logs.get("console")
@@ -30,6 +31,22 @@ class Topics:
     cameras: str | None = "mistwatch.cameras"
     scores: str | None = "mistwatch.scores"
     pictures: str | None = "mistwatch.pictures"
+    changes: str | None = "mistwatch.changes"
+    control: str | None = "mistwatch.control"
+
+    @classmethod
+    def of(cls, site: Site) -> Topics:
+        """Return the topics of a site, or of a group's site."""
+        kafka = site.kafka
+        is_group = isinstance(site, GroupSite)
+        return cls(
+            kafka.topic,
+            kafka.cameras_topic,
+            kafka.scores_topic,
+            kafka.pictures_topic,
+            None if is_group else kafka.changes_topic,
+            kafka.control_topic if is_group else None,
+        )
 
 
 class Readers:
@@ -45,6 +62,10 @@ class Readers:
             self._followers["scores"] = follow(topics.scores, state.take_score)
         if topics.pictures is not None:
             self._followers["pictures"] = follow(topics.pictures, state.take_picture, newest=_NEWEST_PICTURES)
+        if topics.changes is not None:
+            self._followers["changes"] = follow(topics.changes, state.take_change)
+        if topics.control is not None:
+            self._followers["control"] = follow(topics.control, state.take_control)
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._run, name="console-updates", daemon=True)

@@ -16,6 +16,8 @@ from pipeline.live.score_states import ScoreRecord
 MOST_SCORES = 30_000
 #: Scores of one block; the oldest block goes as a whole.
 _BLOCK = 1_000
+#: Names of segments and models that are kept to know them again; a camera that comes and goes makes ever new ones.
+_MOST_NAMES = 100
 
 #: One score. ``at``: seconds since the epoch; ``segment`` and ``model``: ordinals of their names.
 ROW = np.dtype(
@@ -26,7 +28,7 @@ ROW = np.dtype(
         ("end", "f8"),
         ("index", "i4"),
         ("segment", "i4"),
-        ("model", "i2"),
+        ("model", "i4"),
         ("gated", "?"),
         ("gap", "?"),  # scores before this one are missing
     ]
@@ -56,8 +58,7 @@ class ScoreHistory:
         self._most = most
         self._blocks: deque[Rows] = deque()
         self._used = 0  # rows of the last block
-        self._segments: dict[str, int] = {}
-        self._models: dict[str, int] = {}
+        self._segments, self._models = _Ordinals(), _Ordinals()
         self._next: tuple[int | None, int] | None = None  # generation, and ordinal of the next score
         self._last: tuple[str, int] | None = None  # segment and index of the newest score
         self.judged_by: JudgedBy | None = None
@@ -100,14 +101,6 @@ class ScoreHistory:
         rows = np.concatenate([self._blocks[-2], self._blocks[-1][: self._used]])
         return rows[rows["at"] >= since]
 
-    def segment_names(self) -> list[str]:
-        """Return the names of the segments by their ordinals."""
-        return list(self._segments)
-
-    def model_names(self) -> list[str]:
-        """Return the models by their ordinals."""
-        return list(self._models)
-
     def _add(self, score: RecentScore, at: float, *, is_gap: bool) -> bool:
         """Add a score; return whether it is new."""
         if self._last is not None and self._last[0] == score.segment and score.index <= self._last[1]:
@@ -119,8 +112,8 @@ class ScoreHistory:
             self._used = 0
             if len(self._blocks) > max(1, self._most // _BLOCK):
                 self._blocks.popleft()
-        segment = self._segments.setdefault(score.segment, len(self._segments))
-        model = self._models.setdefault(score.model, len(self._models))
+        segment = self._segments.of(score.segment)
+        model = self._models.of(score.model)
         self._blocks[-1][self._used] = (
             at,
             score.smoothed,
@@ -134,6 +127,23 @@ class ScoreHistory:
         )
         self._used += 1
         return True
+
+
+class _Ordinals:
+    """Numbers of names; the oldest names are forgotten, and a forgotten one gets a new number."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._next = 0
+
+    def of(self, name: str) -> int:
+        """Return the number of a name."""
+        if (known := self._known.get(name)) is not None:
+            return known
+        if len(self._known) >= _MOST_NAMES:
+            del self._known[next(iter(self._known))]
+        self._known[name], self._next = self._next, self._next + 1
+        return self._known[name]
 
 
 def decimated(rows: Rows, points: int) -> tuple[list[float], list[float], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -14,16 +15,22 @@ from pipeline.alerts.object_store import ObjectStore, StoreAddress
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
+from pipeline.console.changing import ChangeDesk
+from pipeline.console.event_stream import STUCK_SECONDS, BrowserStuckError
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
 from pipeline.console.state import ConsoleState
 from pipeline.errors import MistwatchError
+from pipeline.settings import GroupSettings
+from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
+#: The system closes a connection whose other side takes nothing for so much longer, also one that is being closed.
+_DEAD_TIMES = 1.25
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 
@@ -43,6 +50,8 @@ class Console:
         security: of the brokers; None: from the environment.
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
+        creates_topics: the topic of the first change is created where it is missing.
+        stuck_seconds: a browser that takes nothing for so long is disconnected.
     """
 
     def __init__(
@@ -57,6 +66,8 @@ class Console:
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         access: AccessSettings | None = None,
+        creates_topics: bool = True,
+        stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
         """Bind the address.
 
@@ -71,9 +82,22 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
-        files = EvidenceFiles(evidence, None if store is None else ObjectStore(store))
-        self.parts = ConsoleParts(self.state, files, self._readers, JudgementDesk(self.state, sink))
-        self._socket = _bound(host, port)
+        self._changes = ChangeDesk(
+            self.state,
+            _compacted(broker, topics.changes, 1, creates_topics),  # as the workers of a site's file do
+            _compacted(broker, topics.control, GroupSettings().partitions, creates_topics),
+            site,
+        )
+        self.parts = ConsoleParts(
+            self.state,
+            EvidenceFiles(evidence, None if store is None else ObjectStore(store)),
+            self._readers,
+            JudgementDesk(self.state, sink),
+            self._changes,
+            users_file=settings.users_file,
+            stuck_seconds=stuck_seconds,
+        )
+        self._socket = _bound(host, port, _DEAD_TIMES * stuck_seconds)
         self.port: int = self._socket.getsockname()[1]
         scheme = "http" if settings.certificate is None else "https"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -87,6 +111,8 @@ class Console:
             )
         )
         self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
+
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def start(self) -> None:
         """Begin to read and to serve. Raises ConsoleError: the server does not start."""
@@ -113,20 +139,32 @@ class Console:
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._readers.stop()
+        self._changes.close()
         self._socket.close()
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _compacted(broker: Broker, topic: str | None, partitions: int, create: bool) -> CompactedTopic | None:
+    return None if topic is None else CompactedTopic(broker, topic, partitions=partitions, create=create)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of the web server says something that the console's own log has not."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError)
+
+
+def _bound(host: str, port: int, dead_seconds: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * dead_seconds))
         bound.bind((host, port))
     except OSError as error:
         bound.close()
         why = "another program uses this port" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ConsoleError(f"console at {host}:{port}: {why}; name another one with --port") from None
+        raise ConsoleError(f"console at {host}:{port}: {why}; name another port") from None
     return bound

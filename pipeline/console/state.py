@@ -16,9 +16,11 @@ from pipeline.alerts.live_picture import live_picture_from
 from pipeline.alerts.reading import Event, read_event
 from pipeline.console.alert_book import AlertBook
 from pipeline.console.camera_book import CameraBook
+from pipeline.console.change_book import ChangeBook
 from pipeline.console.following import published_at
 from pipeline.console.hub import Hub
 from pipeline.live.score_states import ScoreRecord
+from pipeline.sinks.compacted_topic import record_of
 
 #: Largest live picture that is kept, bytes.
 _MOST_PICTURE_BYTES = 500_000
@@ -43,6 +45,7 @@ class ConsoleState:
         self.site = site
         self.alerts = AlertBook() if alerts is None else alerts
         self.cameras = CameraBook()
+        self.changes = ChangeBook(site)
         self.hub = Hub()
         self.clock = clock
         self.foreign = 0  #: records that are not of this version
@@ -126,6 +129,22 @@ class ConsoleState:
             with self.lock:
                 self.cameras.show(header, record.value, published_at(record))
                 self._changed_pictures.add(header.camera)
+
+    def take_change(self, record: Any) -> None:
+        """Take a record of the topic of changes."""
+        with self.lock:
+            self._note_asked(self.changes.take_site_change(record_of(record)) if record.key else None)
+
+    def take_control(self, record: Any) -> None:
+        """Take a record of the control topic."""
+        with self.lock:
+            self._note_asked(self.changes.take_control(record_of(record)) if record.key else None)
+
+    def _note_asked(self, camera: str | None) -> None:
+        if camera is None:
+            self.foreign += 1
+        elif self.cameras.get(camera) is not None:
+            self._changed_cameras.add(camera)
 
     # -- updates of browsers ---------------------------------------------------------------------------------------
 

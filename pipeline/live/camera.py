@@ -273,7 +273,7 @@ class Camera:
         """Build the source; the watchers are added before :meth:`start`.
 
         Args:
-            keeper: keeps the films of alerts; None: there are none.
+            keeper: keeps the films of alerts; None for a camera without films.
             put: hands something to the operators, in order; waits for at most so many seconds for room, None: for ever.
 
         Raises:

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from operators.tamper.kinds import TamperKind
 from pipeline.live.judging import Rules
-from pipeline.settings import CameraSettings
+from pipeline.settings import CameraSettings, GateTuning, Site
 
 
 class Kind(IntEnum):
@@ -34,6 +35,7 @@ _IN_PLACE = {
     "calibration": Kind.JUDGING,
     "schedule": Kind.JUDGING,
     "alerts": Kind.JUDGING,
+    "detector_alerts": Kind.JUDGING,
     "zones": Kind.JUDGING,
     "gate": Kind.PIXELS,
 }
@@ -41,7 +43,7 @@ _IN_PLACE = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs between two settings.
+    """The difference of two settings.
 
     Attributes:
         settings: names of the settings, such as ``alerts.open_threshold`` and ``zones.road``, in order; no values.
@@ -78,6 +80,30 @@ def rules_difference(before: Rules, after: Rules) -> Kind:
     if before.clip != after.clip or before.alerts.max_hole != after.alerts.max_hole:
         return Kind.SOURCE
     return Kind.PIXELS if before.ignored != after.ignored else Kind.JUDGING
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """Settings of a camera that it has in part from the site, as they hold for it.
+
+    Attributes:
+        gates: by detector.
+    """
+
+    tamper: frozenset[TamperKind]
+    gates: tuple[tuple[str, GateTuning], ...]
+
+    @classmethod
+    def of(cls, site: Site, camera: str) -> Inherited:
+        """Return the settings of one of a site's cameras."""
+        gates = tuple((detector, site.gate_of(camera, detector)) for detector in site.detectors_of(camera))
+        return cls(site.tamper_of(camera), gates)
+
+    def difference(self, other: Inherited) -> Kind:
+        """Return the kind of a difference, also one that no setting of the camera itself shows."""
+        if self.tamper != other.tamper:
+            return Kind.SOURCE
+        return Kind.NOTHING if self.gates == other.gates else Kind.PIXELS
 
 
 def _inner(one: object, other: object) -> Iterable[str]:

@@ -27,6 +27,10 @@ class ControlError(UsageError):
     """A camera cannot be watched as a control message asks. One line."""
 
 
+class UnknownCameraError(ControlError):
+    """A change is for a camera that is not there, or not there any more. One line."""
+
+
 def camera_of(key: str, value: bytes, *, environment: bool = True) -> tuple[str, CameraSettings]:
     """Return the camera of a control message.
 
@@ -80,11 +84,13 @@ def checked_document(name: str, document: Mapping[str, Any], changes: Changes) -
 
 def refuse_crossed(name: str, settings: CameraSettings) -> None:
     """Refuse a close threshold above the open one. Raises ControlError."""
-    opens, closes = settings.alerts.open_threshold, settings.alerts.close_threshold
-    if opens is not None and closes is not None and closes > opens:
-        raise ControlError(
-            f"camera {name}: alerts.close_threshold ({closes}) must not exceed alerts.open_threshold ({opens})"
-        )
+    own = {f"detector_alerts.{detector}": tuning for detector, tuning in settings.detector_alerts.items()}
+    for where, tuning in {"alerts": settings.alerts, **own}.items():
+        opens, closes = tuning.open_threshold, tuning.close_threshold
+        if opens is not None and closes is not None and closes > opens:
+            raise ControlError(
+                f"camera {name}: {where}.close_threshold ({closes}) must not exceed {where}.open_threshold ({opens})"
+            )
 
 
 def refuse_credentials(name: str, document: Mapping[str, Any]) -> None:

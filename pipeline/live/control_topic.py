@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.live.audit import Change as AuditedChange
 from pipeline.live.audit import new_change
-from pipeline.live.control import ControlError, camera_of, checked_document, message_of
+from pipeline.live.control import ControlError, UnknownCameraError, camera_of, checked_document, message_of
 from pipeline.live.setting_changes import Changes, values_of
 from pipeline.names import checked_name
 from pipeline.settings import CameraSettings
@@ -77,14 +77,15 @@ def change_camera(topic: CompactedTopic, name: str, changes: Changes, *, by: str
         by: who asks for it; None: this process's user.
 
     Raises:
-        ControlError: there is no such camera, or the settings cannot be used so; nothing is sent.
+        UnknownCameraError: the topic does not have the camera (any more).
+        ControlError: the settings cannot be used so; nothing is sent.
         BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
     """
     name = _name(name)
     found = _records_of(topic, name)
     newest = max(found.values(), key=lambda record: record.published_at, default=None)
     if newest is None or newest.value is None:
-        raise ControlError(f"camera {name}: unknown, or just removed; `mistwatch cameras list` has the cameras")
+        raise UnknownCameraError(f"camera {name}: unknown, or just removed; `mistwatch cameras list` has the cameras")
     before = _document_of(newest.value)
     value = message_of(name, checked_document(name, before, changes))
     change = new_change(by, values_of(before, changes), values_of(json.loads(value), changes))

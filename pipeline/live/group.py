@@ -18,7 +18,7 @@ from typing import Protocol
 
 from pipeline import logs
 from pipeline.errors import MistwatchError
-from pipeline.live.audit import described, log_change
+from pipeline.live.audit import Change, described, log_change
 from pipeline.live.change_kinds import Difference, Kind
 from pipeline.live.control import camera_of
 from pipeline.live.deadline import Deadline
@@ -75,6 +75,10 @@ class CameraHost(Protocol):
 
     def hand_over_camera(self, name: str) -> None:
         """Watch a camera no longer, and leave its open alert to the worker that does."""
+        ...
+
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        """Report that a change of a camera is in force, or why it is not."""
         ...
 
 
@@ -390,6 +394,7 @@ class Group:
             tenancy.running, tenancy.refused = record.value, None
             tenancy.complete_at = None if complete else time.monotonic() + COMPLETE_SECONDS
         self._said.pop(tenancy.camera, None)
+        self._host.note_change(tenancy.camera, record.change)
         self._listener.moved("gained")
         _log.info("camera taken", camera=tenancy.camera, generation=claim.generation, **described(record.change))
 
@@ -421,6 +426,7 @@ class Group:
             with self._changed:
                 tenancy.running, tenancy.refused = record.value, None
             self._said.pop(tenancy.camera, None)
+            self._host.note_change(tenancy.camera, record.change)
         else:
             self._host.remove_camera(tenancy.camera)
             self._restart(tenancy, record, settings)
@@ -476,6 +482,7 @@ class Group:
 
     def _refuse(self, tenancy: Tenancy, record: ControlRecord, reason: str) -> None:
         tenancy.refused = record.offset
+        self._host.note_change(tenancy.camera, record.change, reason)
         place = (record.partition, record.offset)
         if place in self._refused:
             return

@@ -37,7 +37,7 @@ RETENTION_SECONDS = 120.0
 _HEAT_SECONDS = 10.0
 _RETRY_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
-#: Of the JPEG: a third of the bytes of an alert's picture.
+#: Quantiser of the JPEG, which then has a third of the bytes of an alert's picture.
 _QUANTISER = 6
 
 

@@ -73,6 +73,8 @@ class SiteReloading:
     def start(self, host: SiteHost) -> None:
         """Apply changes from here on."""
         self._host = host
+        for camera, override in self._overrides.items():
+            host.note_change(camera, override.change, self._problems.get(camera, ""))
         self._thread.start()
         if self._topic is not None:
             self._follower = SiteFollower(
@@ -119,6 +121,8 @@ class SiteReloading:
         if not reads and not made:
             return
         left = update(self._host, self._wanted(), made, self._over.is_set)
+        for camera, problem in self._problems.items():
+            self._host.note_change(camera, self._overrides[camera].change, problem)
         if left and (reads or left != self._left):
             _log.warning("settings that need a restart of the worker are left as they were", settings=", ".join(left))
         self._left = left

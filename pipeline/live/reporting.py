@@ -13,10 +13,12 @@ from operators.chain import ChainSettings
 from pipeline import logs
 from pipeline.alerts.camera_report import CameraReport, ClipCounts
 from pipeline.alerts.event import AlertEvent
+from pipeline.live.applied_changes import AppliedChanges, shown_settings
 from pipeline.live.board import Board, CameraState
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.supervision import Condition
 from pipeline.scoring.served_model import ServedModel
+from pipeline.settings import CameraSettings
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.latest_values import LatestValues
 
@@ -47,6 +49,8 @@ class CameraReports(WorkerListener):
         generation_of: returns the generation of this worker's claim to a camera; None outside a group.
         owns: returns whether a camera is this worker's: where another worker of a group watches it, that one reports
             it, and this one says no more of it.
+        settings_of: returns the settings with which a camera is watched.
+        changes: the last change of each camera; None: the worker takes none.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class CameraReports(WorkerListener):
         worker: str,
         generation_of: Callable[[str], int | None] = lambda _camera: None,
         owns: Callable[[str], bool] = lambda _camera: True,
+        settings_of: Callable[[str], CameraSettings | None] = lambda _camera: None,
+        changes: AppliedChanges | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._board = board
@@ -65,6 +71,8 @@ class CameraReports(WorkerListener):
         self._worker = worker
         self._generation_of = generation_of
         self._owns = owns
+        self._settings_of = settings_of
+        self._changes = changes or AppliedChanges("none")
         self._heartbeat_seconds = heartbeat_seconds
         self._values = LatestValues(
             topic,
@@ -116,6 +124,10 @@ class CameraReports(WorkerListener):
             if self._owns(camera):
                 self._values.put(camera, None)
 
+    def note(self, camera: str) -> None:
+        """Report a camera soon: its settings have changed."""
+        self._note(camera)
+
     def _note(self, camera: str) -> None:
         with self._wake:
             self._changed.add(camera)
@@ -158,6 +170,7 @@ class CameraReports(WorkerListener):
 
     def _report_of(self, camera: str, states: Sequence[CameraState]) -> CameraReport:
         first = states[0]
+        settings = self._settings_of(camera)
         condition = first.condition
         dropped: dict[str, int] = {}
         for state in states:
@@ -184,4 +197,7 @@ class CameraReports(WorkerListener):
             ),
             open_alerts=[state.open_alert for state in states if state.open_alert is not None],
             models={state.detector: state.model for state in states if state.model},
+            settings=None if settings is None else shown_settings(settings),
+            takes_changes=self._changes.takes,
+            last_change=self._changes.last(camera),
         )

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.alert_film import FilmLengths
+from pipeline.alerts.camera_report import TakesChanges
 from pipeline.alerts.evidence import EvidenceStore, file_name
 from pipeline.alerts.films import FilmKeeper
 from pipeline.alerts.object_store import ObjectStore
@@ -22,10 +23,12 @@ from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
 from pipeline.alerts.uploads import Uploads
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.live.applied_changes import AppliedChanges
+from pipeline.live.audit import Change
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.change_kinds import Difference, Kind, difference, rules_difference
+from pipeline.live.change_kinds import Difference, Inherited, Kind, difference, rules_difference
 from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
@@ -200,6 +203,7 @@ class Service:
         self._changeable = changeable
         self._counted = MetricsListener(self.metrics)
         self._others: set[str] = set()  # cameras that this worker of a group has left to others
+        self.changes = AppliedChanges(self._takes_changes(), self._report_change)
         self.reports = self._camera_reports()
         self.live_pictures = self._live_pictures()
         publishers: list[WorkerListener] = [one for one in (self.reports, self.live_pictures) if one is not None]
@@ -270,6 +274,7 @@ class Service:
         self._is_member = False  # of the group
         self._changing = threading.Lock()  # cameras of a group come and go one after the other
         self._live: set[str] = set()  # cameras whose source is live
+        self._inherited: dict[str, Inherited] = {}  # with which cameras are watched
         self._served: dict[Target, ServedModel] = {}
         self._missing: list[Target] = []  # parts that live cameras lack at the start
         self._misfits: dict[Target, str] = {}  # why a late part is not used, as it was logged
@@ -321,6 +326,7 @@ class Service:
         triton = self.site.triton
         self._served = served
         plans = [plan for camera in self.site.cameras if (plan := self._plan(camera)).detectors]
+        self._inherited = {camera: Inherited.of(self.site, camera) for camera in self.site.cameras}
         self._scorer = Scorer(
             triton.endpoint,
             [self._scored_model(target, model) for target, model in served.items()],
@@ -477,7 +483,18 @@ class Service:
             worker=self.site.worker or default_worker_id(),
             generation_of=lambda camera: None if self.ownership is None else self.ownership.generation_of(camera),
             owns=lambda camera: camera not in self._others,
+            settings_of=lambda camera: self.site.cameras.get(camera),
+            changes=self.changes,
         )
+
+    def _takes_changes(self) -> TakesChanges:
+        if self._is_group:
+            return "group"
+        return "site" if self._changeable and self.site.kafka.changes_topic is not None else "none"
+
+    def _report_change(self, camera: str) -> None:
+        if self.reports is not None:
+            self.reports.note(camera)
 
     def _live_pictures(self) -> LivePictures | None:
         """The publisher of small live pictures; None where the site does not ask for them."""
@@ -660,8 +677,10 @@ class Service:
         found = difference(self.site.cameras[name], settings)
         if found.kind is Kind.SOURCE:
             return found
-        _, rules = self._rules_with(name, settings)
+        site, rules = self._rules_with(name, settings)
         kinds = [rules_difference(self._judging.rules(watch), rule) for watch, rule in rules.items()]
+        if (inherited := self._inherited.get(name)) is not None:
+            kinds.append(inherited.difference(Inherited.of(site, name)))
         return replace(found, kind=max([found.kind, *kinds]))
 
     def judge_camera(self, name: str, settings: CameraSettings) -> bool:
@@ -682,7 +701,9 @@ class Service:
             except KeyError:  # it waits for its part, and will be judged so
                 done = True
             finally:
-                if not done:
+                if done:
+                    self._inherited[name] = Inherited.of(site, name)
+                else:
                     self.site, old = before
                     self._adopt(old)
         return done
@@ -723,6 +744,7 @@ class Service:
             except BaseException:
                 self.site = site.without_camera(name)
                 raise
+            self._inherited[name] = Inherited.of(site, name)
             self._note_live(name, settings)
         return complete
 
@@ -766,6 +788,7 @@ class Service:
                     with contextlib.suppress(MistwatchError, RuntimeError):
                         self.worker.add(self._plan(name))
                 raise
+            self._inherited[name] = Inherited.of(site, name)
             self._note_live(name, settings)
 
     def _note_live(self, name: str, settings: CameraSettings) -> None:
@@ -787,9 +810,15 @@ class Service:
                 return True
         return False
 
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        """Report that a change of a camera is in force, or why it is not."""
+        self.changes.note(name, change, problem)
+
     def _forget_camera(self, name: str) -> None:
+        self.changes.forget(name)
         with self._changing:
             self.site = self.site.without_camera(name)
+            self._inherited.pop(name, None)
 
     def _use_models(self, watches: Iterable[Watch]) -> bool:
         """Find the models or parts of a camera, and send clips to those that are new; return whether all are there.
@@ -845,7 +874,11 @@ class Service:
             self._awaited.start()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
+        """Wait until every camera is a recording that is done, has failed or was stopped, and its films are there.
+
+        Returns:
+            True when that is so.
+        """
         assert self.worker is not None, "prepare() comes first"
         if self._group is not None:
             time.sleep(timeout)
@@ -856,9 +889,11 @@ class Service:
         if not self._changing.acquire(timeout=timeout):
             return False  # a camera is being started anew; meanwhile all others may have ended
         try:
-            return self.worker.wait(0)
+            if not self.worker.wait(0):
+                return False
         finally:
             self._changing.release()
+        return self.films is None or self.films.await_due(timeout)
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import MistwatchError
 from pipeline.live.audit import Change, new_change
-from pipeline.live.control import ControlError, checked_document, refuse_credentials, refuse_crossed
+from pipeline.live.control import ControlError, UnknownCameraError, checked_document, refuse_credentials, refuse_crossed
 from pipeline.live.setting_changes import Changes, changed, combined, values_of
 from pipeline.names import checked_name
 from pipeline.settings import CameraSettings, SettingsError, Site, camera_from_document
@@ -71,7 +71,7 @@ def overridden_camera(name: str, settings: CameraSettings | None, override: Over
     if override.removed:
         return None
     if settings is None and "source" not in override.changes:
-        raise ControlError(f"camera {name}: a change for a camera that is not there (any more); it is left out")
+        raise UnknownCameraError(f"camera {name}: a change for a camera that is not there (any more); it is left out")
     document = {} if settings is None else settings.model_dump(exclude_defaults=True)
     refuse_credentials(name, changed({}, override.changes))
     wanted = checked_document(name, document, override.changes)
@@ -135,6 +135,7 @@ def change_site_camera(
     *,
     file: CameraSettings | None = None,
     by: str | None = None,
+    revives: bool = True,
 ) -> Change:
     """Send changes of a camera to the workers of a site's file, and return what was before and is after.
 
@@ -143,8 +144,10 @@ def change_site_camera(
         file: the camera as the site's file has it, where it is known: all changes are then checked together, and the
             values before are those of the file. Otherwise the worker checks, and names a problem in its log.
         by: who asks for it; None: this process's user.
+        revives: with ``file``, changes of a camera that was removed bring it back.
 
     Raises:
+        UnknownCameraError: it was removed by an earlier change.
         ControlError: the changes cannot be used; nothing is sent.
         BrokerUnavailableError: the broker cannot be reached.
     """
@@ -159,8 +162,8 @@ def change_site_camera(
         change = new_change(by, {"removed": known.removed}, {"removed": True})
         topic.send_now(key, Override(removed=True).to_json(), headers=change.headers)
         return change
-    if known.removed and "source" not in changes and file is None:
-        raise ControlError(f"camera {camera}: it has just been removed; name its source to add it again")
+    if known.removed and "source" not in changes and (file is None or not revives):
+        raise UnknownCameraError(f"camera {camera}: it has just been removed; name its source to add it again")
     merged = Override(dict(changes) if known.removed else combined(known.changes, changes))
     base = {} if file is None else file.model_dump(mode="json", exclude_defaults=True)
     before = base if known.removed else changed(base, known.changes)
@@ -184,7 +187,7 @@ def drop_site_changes(topic: CompactedTopic, site: str, camera: str, *, by: str 
 
 
 def _readable(record: Record | None) -> Override:
-    """Return a record's changes; none where there is none, or it cannot be read and is replaced."""
+    """Return a record's changes; none for a missing one, and for one that cannot be read and is replaced."""
     if record is None or record.value is None:
         return Override()
     try:

@@ -18,9 +18,9 @@ from pipeline.settings import CameraSettings, Site
 _log = logs.get("changes")
 
 #: Settings of the whole site that a running worker takes over.
-_TAKEN = ("alerts", "calibration")
+_TAKEN = ("alerts", "calibration", "clip", "gate", "tamper")
 #: The same of a detector.
-_TAKEN_OF_DETECTORS = ("alerts", "calibration")
+_TAKEN_OF_DETECTORS = ("alerts", "calibration", "clip", "gate")
 
 
 class SiteHost(Protocol):
@@ -56,6 +56,10 @@ class SiteHost(Protocol):
         """Watch a camera no longer."""
         ...
 
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        """Report that a change of a camera is in force, or why it is not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -64,7 +68,7 @@ class Update:
     Attributes:
         site: the present site with the settings of the whole that are taken over, and its present cameras.
         left: names of settings that need a restart of the worker.
-        rules: names of settings of the whole site that change how cameras are judged.
+        rules: names of settings of the whole site that change how cameras are watched and judged.
     """
 
     site: Site
@@ -124,15 +128,19 @@ def update(
     for name, settings in wanted.cameras.items():
         if is_over():
             break
+        problem = ""
         try:
             _turn_camera(host, name, settings, changes.get(name), plan.rules)
         except MistwatchError as error:
+            problem = str(error)
             what_next = "it goes on with its old settings" if name in host.site.cameras else "it is not watched"
             reason = " ".join(str(error).split())
             _log.error(f"a camera cannot be changed; {what_next}", camera=name, error=reason)
         except RuntimeError:
             if not is_over():  # else the worker takes no camera any more
                 raise
+        if name in changes:
+            host.note_change(name, changes[name], problem)
     return plan.left
 
 

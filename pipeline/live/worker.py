@@ -102,7 +102,7 @@ class Worker:
             queue_clips: clips that may wait for each camera and detector.
             notify: called after the outbox has grown.
             pictures: where alerts' pictures go; None: events go without.
-            films: keeps the films of live cameras' alerts; None: there are none.
+            films: keeps the films of live cameras' alerts; None for a worker without films.
             listeners: see :class:`pipeline.live.listener.WorkerListener`.
             several_detectors: the site names several detectors; the ids of alerts then include the detector.
             likeness: adds likeness to alerts; None: they go without.

@@ -24,8 +24,12 @@ def open_archive(
     on_damage: Callable[[str], None] | None = None,
     video_stream: int | None = None,
     on_choice: Callable[[str], None] | None = None,
+    joined: Callable[..., JoinedSource] = JoinedSource,
 ) -> JoinedSource:
     """Return the films below ``folder`` as one recording; the arguments are those of :class:`JoinedSource`.
+
+    Args:
+        joined: makes it.
 
     Raises:
         SourceError: the folder holds no film, files of several cameras, or several whose place in time is not known.
@@ -52,7 +56,7 @@ def open_archive(
         raise problem(f"holds {len(found)} videos, and their names state no date and time; name a video")
     (one,) = found
     parts = one.parts if isinstance(one, CameraFiles) else (Part(one),)
-    source = JoinedSource(
+    source = joined(
         camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream, on_choice=on_choice
     )
     source.passed_over = passed_over

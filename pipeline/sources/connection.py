@@ -114,7 +114,7 @@ class LiveStream(ABC):
         video_stream: the number of the stream to watch among the video streams, from 0; default the first.
         device: kind of the device that decodes (:func:`pipeline.sources.hardware.find_device`); default none. Where it
             cannot, decoding goes on in software.
-        ring: limits of the packets that are kept for films; None: there are no films.
+        ring: limits of the packets that are kept for films; None for a camera without films.
         on_film: called with each state of each film, by any thread.
 
     Raises:

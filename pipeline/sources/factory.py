@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from pipeline.sources.connection import LiveOptions
 from pipeline.sources.credentials import shown
 from pipeline.sources.device import DeviceSource
 from pipeline.sources.files import FileSource
+from pipeline.sources.filming.filmed_recordings import FilmedFile, FilmedFiles
 from pipeline.sources.filming.orders import FilmReport, RingLimits
 from pipeline.sources.http import HttpSource, SnapshotSource
 from pipeline.sources.joined import JoinedSource
@@ -43,7 +45,7 @@ class SourceOptions:
         video_stream: the number of the stream to watch among several video streams, from 0; None takes the first.
         device: kind of the device that decodes a camera, see :func:`pipeline.sources.hardware.find_device`; None: none.
         started_at: of a recording: wall-clock time of its first frame with its UTC offset, a datetime or ISO 8601.
-        ring: limits of the packets that a camera keeps for films; None: it makes none.
+        ring: limits of the packets that a camera keeps for films; None: it makes none, nor does a recording.
     """
 
     transport: Transport = Transport.TCP
@@ -73,7 +75,7 @@ class SourceCallbacks:
         on_software: called with one line when ``device`` does not decode a camera after all.
         on_slow: called with one line when a synthetic scene is rendered slower than asked for.
         on_stamps: called with every fault of a camera's time stamps.
-        on_film: called with each state of each film of a camera, by any thread.
+        on_film: called with each state of each film, by any thread.
     """
 
     on_outage: Callable[[Outage], None] | None = None
@@ -180,6 +182,7 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
             f"camera {camera}: its source is empty; expected a URL, or the path of a file or folder", code="usage"
         )
     started_at = _instant(camera, options.started_at)
+    file, files = _recording_kinds(options, callbacks)
     recording: FileSource | JoinedSource
     if Path(path).is_dir():
         recording = open_archive(
@@ -189,9 +192,10 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
             on_damage=callbacks.on_damage,
             video_stream=options.video_stream,
             on_choice=callbacks.on_choice,
+            joined=files,
         )
     else:
-        recording = FileSource(
+        recording = file(
             camera,
             path,
             started_at=started_at,
@@ -201,6 +205,15 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
         )
     recording.check()
     return recording
+
+
+def _recording_kinds(
+    options: SourceOptions, callbacks: SourceCallbacks
+) -> tuple[Callable[..., FileSource], Callable[..., JoinedSource]]:
+    """Return the kinds of a recording of one file and of one of several: with films where these are asked for."""
+    if options.ring is None or callbacks.on_film is None:
+        return FileSource, JoinedSource
+    return partial(FilmedFile, on_film=callbacks.on_film), partial(FilmedFiles, on_film=callbacks.on_film)
 
 
 #: Every kind of source by the scheme of its location; a location without a scheme is a file.

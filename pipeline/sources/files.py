@@ -182,6 +182,15 @@ class FileSource:
             first = next((one for one in _packets(container, self._stream_of(container)) if one.size), None)
             return first is not None and first.pts is not None
 
+    def open_stream(self) -> tuple[av.container.InputContainer, av.VideoStream]:
+        """Open the file anew, for the packets of the stream that is read; the caller closes the container.
+
+        Raises:
+            SourceError: ``not_a_video`` or ``no_video_stream``.
+        """
+        container = self._open()
+        return container, self._stream_of(container)
+
     def _decoded_index(self) -> FrameIndex:
         reader = FileSource(self.camera, self.path, threads=self._threads, video_stream=self._video_stream)
         for _ in reader.frames([_BARELY_SCALED], threading.Event()):

@@ -110,6 +110,7 @@ class JoinedSource:
         self.parts = tuple(parts)
         self.started_at = started_at
         self.path = parts[0].path
+        self.present_path = self.path  #: of the file that the latest frame was read from
         self.gaps: list[Gap] = []  #: of the latest :meth:`frames`
         self.unread = 0  #: number of files that the latest :meth:`frames` could not read
         self._on_damage = on_damage
@@ -289,6 +290,7 @@ class _Reading:
 
     def _of_part(self, part: Part, hashed: Hashed, threads: int) -> Iterator[Frame | SegmentOver]:
         camera = self._source.camera
+        self._source.present_path = part.path
         if _signature(part.path) not in (hashed.signature, None):
             what = "has changed since the replay began, and is left out; replay it again when it is complete"
             raise SourceError(f"camera {camera}: {shown(str(part.path))}: {what}", code="changed")

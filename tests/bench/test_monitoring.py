@@ -12,7 +12,7 @@ import pytest
 import yaml
 from deploy_tools import run
 
-#: What Grafana puts in place of its variables.
+#: Values that Grafana puts in place of its variables.
 VARIABLES = {"$__rate_interval": "1m", "$camera": ".*", "$instance": ".*"}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,16 +20,16 @@ def soak(load: Any) -> Any:
     return load("soak")
 
 
-def samples(soak: Any, pss: list[float]) -> list[Any]:
+def samples(soak: Any, memory: list[float]) -> list[Any]:
     """One a minute, of a worker with four processes; in each minute, clips that wait take up to 300 MB more."""
     return [
-        soak.Sample(float(minute), mb, mb + 300.0, 100, 40, 4, 30.0 * minute, 0.0, 16.0, 80.0 * minute)
-        for minute, mb in enumerate(pss)
+        soak.Sample(float(minute), mb, mb + 300.0, 60.0, 100, 40, 4, 30.0 * minute, 0.0, 16.0, 80.0 * minute)
+        for minute, mb in enumerate(memory)
     ]
 
 
-def judged(soak: Any, pss: list[float], missing: int = 0) -> list[str]:
-    problems: list[str] = soak.growth(soak.figures(samples(soak, pss), 16) | {"missing": missing})
+def judged(soak: Any, memory: list[float], missing: int = 0) -> list[str]:
+    problems: list[str] = soak.growth(soak.figures(samples(soak, memory), 16) | {"missing": missing})
     return problems
 
 
@@ -36,16 +39,41 @@ def test_a_worker_whose_memory_settles_passes(soak: Any) -> None:
 
 def test_memory_that_grows_is_found(soak: Any) -> None:
     (problem,) = judged(soak, [200.0 + 2.5 * minute for minute in range(61)])
-    assert problem.startswith("pss_mb grew from 21")
+    assert problem.startswith("memory_mb grew from 21")
 
 
 def test_a_sample_has_the_lowest_and_the_highest_memory_of_its_minute(soak: Any) -> None:
     with subprocess.Popen(["sleep", "60"]) as worker:
         try:
-            sample = soak.look(worker.pid, 1, 0.0, [410.0, 400.0, 700.0])
+            sample = soak.look(
+                worker.pid, 1, 0.0, [soak.Memory(*one) for one in [(410.0, 50.0), (400.0, 70.0), (700.0, 60.0)]]
+            )
         finally:
             worker.kill()
-    assert (sample.pss_mb, sample.pss_most_mb, sample.processes) == (400.0, 700.0, 1)
+    assert (sample.memory_mb, sample.memory_most_mb, sample.worker_mb, sample.processes) == (400.0, 700.0, 70.0, 1)
+
+
+def test_pages_of_files_do_not_count_pages_of_children_do(soak: Any, tmp_path: Path) -> None:
+    """A process and its child write 40 and 20 MB; both have mapped and read a file of 80 MB."""
+    (tmp_path / "file").write_bytes(bytes(80_000_000))
+    program = (
+        "import mmap, os, sys, time\n"
+        "file = open(sys.argv[1], 'rb'); mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n"
+        "sum(mapped[::4096])\n"
+        "child = os.fork()\n"
+        "own = bytearray(b'x' * (40_000_000 if child else 20_000_000))\n"
+        "print('ready', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "file")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as worker:
+        try:
+            assert worker.stdout is not None
+            assert [worker.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+            memory = soak.memory_of(worker.pid)
+        finally:
+            os.killpg(worker.pid, signal.SIGKILL)
+    assert memory.tree == pytest.approx(60.0, abs=15.0)  # an interpreter takes some megabytes
+    assert memory.root == pytest.approx(40.0, abs=10.0)
 
 
 def test_a_missing_event_is_found(soak: Any) -> None:
@@ -74,6 +102,5 @@ def test_the_picture_is_drawn_and_the_page_has_a_line(soak: Any, tmp_path: Path)
     soak.draw("an hour", run, tmp_path / "soak.webp")
     assert (tmp_path / "soak.webp").read_bytes()[8:12] == b"WEBP"
     line = soak.reliability.soak_lines({"an hour": run}).splitlines()[-1]
-    assert line.startswith(
-        "| an hour | 1.00 | 16 | 200 MB, 200 MB (12.5 MB a camera) | 500 MB | 100, 100 | 40, 40 | 0.50 cores"
-    )
+    memory = "200 MB, 200 MB (12.5 MB a camera) | 60 MB, 60 MB | 500 MB"
+    assert line.startswith(f"| an hour | 1.00 | 16 | {memory} | 100, 100 | 40, 40 | 0.50 cores")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 from deploy_tools import run
 from dockerfile_steps import Build, Step, steps, this_python
 from packaging.requirements import Requirement
+from ports import free_port
 
 IMAGES = ("worker", "console", "triton")
 #: The parts of a program that an image must not have when it runs.
@@ -87,31 +91,77 @@ def packages(build: Build) -> set[str]:
     return {path.name.split("-")[0].lower() for path in site_packages.glob("*.dist-info")}
 
 
+@pytest.fixture(scope="module")
+def worker(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return built(root / "deploy" / "images" / "worker.Dockerfile", root, tmp_path_factory.mktemp("worker"))
+
+
+@pytest.fixture(scope="module")
+def console(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return built(root / "deploy" / "images" / "console.Dockerfile", root, tmp_path_factory.mktemp("console"))
+
+
 @pytest.mark.slow
-def test_the_steps_of_the_worker_give_a_worker_without_torch(root: Path, tmp_path: Path) -> None:
-    build = built(root / "deploy" / "images" / "worker.Dockerfile", root, tmp_path / "image")
-    assert packages(build) & set(HEAVY) == set()
-    (deploy,) = (build.root / "opt" / "mistwatch").glob("lib/python*/site-packages/deploy")
+@pytest.mark.timeout(1800)
+def test_the_steps_of_the_worker_give_a_worker_without_torch(root: Path, worker: Build, tmp_path: Path) -> None:
+    assert packages(worker) & set(HEAVY) == set()
+    (deploy,) = (worker.root / "opt" / "mistwatch").glob("lib/python*/site-packages/deploy")
     strangers = {path.suffix for path in deploy.rglob("*") if path.is_file()} - {".py", ".typed", ".pyc"}
     assert strangers == set(), "what is used from the repository alone is in the wheel"
     outside = tmp_path / "outside"
     shutil.copytree(root / "deploy" / "compose" / "site", outside)
     for arguments in (("--help",), ("run", "--help"), ("config", "check", "site.yaml")):
-        done = build.call("mistwatch", *arguments, folder=outside)
+        done = worker.call("mistwatch", *arguments, folder=outside)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_the_steps_of_the_console_give_its_command(root: Path, tmp_path: Path) -> None:
-    build = built(root / "deploy" / "images" / "console.Dockerfile", root, tmp_path / "image")
-    assert packages(build) & set(HEAVY) == set()
-    done = build.call("mistwatch", "console", "--help", folder=tmp_path)
-    if "No such command" in done.stderr:
-        pytest.skip("this version has no command `mistwatch console`")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.timeout(1800)
+def test_the_worker_of_the_image_starts_as_its_user_and_waits_for_the_servers(
+    root: Path, worker: Build, tmp_path: Path
+) -> None:
+    """It runs with the environment of the image alone, answers the image's health check, and ends at SIGTERM."""
+    port, nowhere = free_port(), free_port()
+    site = yaml.safe_load((root / "deploy" / "compose" / "site" / "site.yaml").read_text())
+    del site["cameras"]["gate"]["password_file"]
+    site |= {"state_dir": str(worker.root / "var/lib/mistwatch"), "metrics": {"port": port}}
+    site |= {"triton": {"address": f"127.0.0.1:{nowhere}"}, "kafka": {"bootstrap": f"127.0.0.1:{nowhere}"}}
+    site["cameras"]["gate"]["password"] = "opensesame"
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    image = steps(root / "deploy" / "images" / "worker.Dockerfile")
+    config = ("run", "--config", str(tmp_path / "site.yaml"))
+    with worker.started(image, *config, ports={"9308": str(port)}) as container:
+        container.wait_until_healthy()
+        users = container.users()
+        assert users == {10001} if os.getuid() == 0 else 0 not in users
+        written = worker.root / "var" / "lib" / "mistwatch" / "outbox.sqlite"
+        assert written.stat().st_uid in users
+        assert container.process.poll() is None
+        container.process.send_signal(signal.SIGTERM)
+        assert container.process.wait(30) == 0, container.text()
+        assert "opensesame" not in container.text()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_console_of_the_image_serves_its_pages_as_its_user(root: Path, console: Build) -> None:
+    assert packages(console) & set(HEAVY) == set()
+    port = str(free_port())
+    image = steps(root / "deploy" / "images" / "console.Dockerfile")
+    arguments = ("console", "--bootstrap", f"127.0.0.1:{free_port()}", "--port", port)
+    with console.started(image, *arguments, ports={"8080": port}) as container:
+        container.wait_until_healthy()
+        users = container.users()
+        assert users == {10001} if os.getuid() == 0 else 0 not in users
+        for path, words in (("/", b"<html"), ("/static/wall.js", b"export"), ("/api/cameras", b"cameras")):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+                assert words in answer.read()
+        container.process.send_signal(signal.SIGTERM)
+        assert container.process.wait(30) == 0, container.text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_steps_of_triton_give_a_server_without_torch(root: Path, tmp_path: Path) -> None:
     """But for the export of the detector: its stage installs torch (5 GB); `mistwatch export` has tests of its own."""
     image = root / "deploy" / "images" / "triton.Dockerfile"

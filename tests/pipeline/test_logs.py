@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 
 import pytest
@@ -51,3 +52,11 @@ def test_lines_go_to_what_standard_error_is_when_they_are_written(monkeypatch: p
     monkeypatch.setattr(sys, "stderr", instead)
     logs.get("test").warning("camera away")
     assert "camera away" in instead.getvalue()
+
+
+def test_a_process_that_configures_nothing_shows_no_credentials_and_nothing_on_standard_output() -> None:
+    program = "from pipeline import logs; logs.get('gate').warning('away', source='rtsp://admin:s3cr3t@192.0.2.1/')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert json.loads(done.stderr)["event"] == "away"
+    assert "s3cr3t" not in done.stderr

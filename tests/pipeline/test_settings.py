@@ -364,6 +364,19 @@ def test_a_cameras_settings_come_on_top_of_the_detectors_and_these_on_top_of_the
     assert site.alerts_of(None, "normal-gate") == AlertTuning(kernel=1, min_clips=2)
 
 
+def test_one_detector_of_a_camera_has_thresholds_of_its_own(tmp_path: Path) -> None:
+    own = "{source: a.mp4, alerts: {min_clips: 4}, detector_alerts: {fights: {open_threshold: 0.9}}}"
+    text = DETECTORS.replace("{source: a.mp4, alerts: {min_clips: 4}}", own)
+    site = load_site(write(tmp_path, text))
+    assert site.alerts_of("gate", "fights") == AlertTuning(kernel=3, min_clips=4, open_threshold=0.9)
+    assert site.alerts_of("gate", "normal-gate").open_threshold is None
+    assert site.alerts_of("yard", "fights").open_threshold == 0.7
+    # Its own threshold stands above a more general calibration.
+    calibrated = site.model_copy(update={"calibration": Path("all.json")})
+    assert calibrated.calibration_of("gate", "fights") is None
+    assert calibrated.calibration_of("gate", "normal-gate") == Path("all.json")
+
+
 def test_a_site_without_detectors_has_one_without_a_name(tmp_path: Path) -> None:
     site = load_site(write(tmp_path, "triton: {model: mine}\ncameras: {gate: {source: a.mp4}}\n"))
     assert site.detectors_of("gate") == ("",)
@@ -397,6 +410,14 @@ def test_a_detector_of_any_name_can_be_meant_by_a_variable(tmp_path: Path, monke
         (
             "cameras: {x: {source: f, detectors: [a]}}\n",
             "camera x: lists detectors, but the site has no detectors: section",
+        ),
+        (
+            "detectors: {a: {model: a}}\ncameras: {x: {source: f, detector_alerts: {c: {kernel: 3}}}}\n",
+            "camera x: detector_alerts: detector c is not its own; expected a",
+        ),
+        (
+            "cameras: {x: {source: f, detector_alerts: {c: {kernel: 3}}}}\n",
+            "camera x: detector_alerts: detector c is not its own; expected none (the site has no detectors: section)",
         ),
         (
             "detectors: {a: {model: a}}\ncameras: {x: {source: f, detectors: [a, a]}}\n",

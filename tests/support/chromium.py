@@ -38,9 +38,11 @@ class Page:
     requests: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
-    def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
-        result = self._browser.call("Runtime.evaluate", self._session, expression=script, returnByValue=True)
+    def evaluate(self, script: str, *, by_user: bool = False) -> Any:
+        """The value of a JavaScript expression; ``by_user``: as if a user had asked for it, as films need to play."""
+        result = self._browser.call(
+            "Runtime.evaluate", self._session, expression=script, returnByValue=True, userGesture=by_user
+        )
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 

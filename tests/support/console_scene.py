@@ -54,7 +54,8 @@ class Scene:
     """Publishes to the topics of one broker; its methods return when the broker has everything."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=False)
+        self.bootstrap = bootstrap
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=False)
         with contextlib.closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
             there = set(admin.list_topics())
             compacted = {"cleanup.policy": "compact"}
@@ -65,29 +66,29 @@ class Scene:
 
     def close(self) -> None:
         """End the connection."""
-        self._producer.close(timeout=2)
+        self.producer.close(timeout=60)  # at most: a busy broker takes its time for what waits
 
     def events(self, *events: Any) -> None:
         """Publish events of the topic of alerts, in order."""
         for event in events:
-            self._producer.send(ALERTS, key=event.subject.encode(), value=event.to_json())
-        self._producer.flush(timeout=30)
+            self.producer.send(ALERTS, key=event.subject.encode(), value=event.to_json())
+        self.producer.flush(timeout=30)
 
     def raw(self, topic: str, key: str, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Publish any record."""
-        self._producer.send(topic, key=key.encode(), value=value, headers=list(headers)).get(timeout=10)
+        self.producer.send(topic, key=key.encode(), value=value, headers=list(headers)).get(timeout=10)
 
     def reports(self, *reports: CameraReport) -> None:
         """Publish states of cameras."""
         for one in reports:
-            self._producer.send(CAMERAS, key=one.camera.encode(), value=one.to_json())
-        self._producer.flush(timeout=30)
+            self.producer.send(CAMERAS, key=one.camera.encode(), value=one.to_json())
+        self.producer.flush(timeout=30)
 
     def scores(self, *records: ScoreRecord) -> None:
         """Publish records of scores."""
         for one in records:
-            self._producer.send(SCORES, key=one.key.encode(), value=one.model_dump_json(exclude_none=True).encode())
-        self._producer.flush(timeout=30)
+            self.producer.send(SCORES, key=one.key.encode(), value=one.model_dump_json(exclude_none=True).encode())
+        self.producer.flush(timeout=30)
 
     def picture(self, camera: str, frame: av.VideoFrame, heat: Heat | None = None) -> None:
         """Publish a live picture."""

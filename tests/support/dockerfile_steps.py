@@ -5,14 +5,18 @@ No container runs here: the programs are this machine's, and the folder stands f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +101,39 @@ class Build:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
+    @contextlib.contextmanager
+    def started(self, image: list[Step], *arguments: str, ports: dict[str, str]) -> Iterator[Container]:
+        """Run the entry point of the image with the environment, the folder and the user of its last stage.
+
+        Args:
+            ports: those that the image's health check asks, by the ports that the program has here.
+        """
+        last = {step.name: step for step in image if step.stage == image[-1].stage}
+        user = last["USER"].text.partition(":")[0]
+        environment = {name: self.real(value) for name, _, value in (w.partition("=") for w in last["ENV"].words())}
+        check = last["HEALTHCHECK"].text.partition("CMD ")[2]
+        for named, here in ports.items():
+            assert named in check
+            check = check.replace(named, here)
+        folder = Path(self.real(last["WORKDIR"].text))
+        program = shutil.which(last["ENTRYPOINT"].words()[0], path=environment["PATH"])
+        assert program is not None
+        with (self.root / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*as_user(user), program, *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            yield Container(process, self.root / "output", json.loads(check), environment)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
     def call(self, program: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         """Run an installed program, as a container would."""
         environment = {"PATH": f"{self.root / 'opt/mistwatch/bin'}:/usr/bin:/bin", "HOME": str(folder)}
@@ -104,6 +141,55 @@ class Build:
         return subprocess.run(
             [program, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running program of an image.
+
+    Attributes:
+        output: what it has printed.
+        check: the command of the image's health check.
+    """
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    check: list[str]
+    environment: dict[str, str]
+
+    def wait_until_healthy(self, seconds: float = 120.0) -> None:
+        """Run the image's health check until it succeeds."""
+        until = time.monotonic() + seconds
+        command = [str(shutil.which(self.check[0], path=self.environment["PATH"])), *self.check[1:]]
+        while subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.text()}"
+            assert time.monotonic() < until, f"not healthy within {seconds:g} s: {self.text()}"
+            time.sleep(0.2)
+
+    def users(self) -> set[int]:
+        """The users of its processes: real, effective, saved and of files."""
+        found: set[int] = set()
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(status.parent.name)) == self.process.pid:
+                    line = next(one for one in status.read_text().splitlines() if one.startswith("Uid:"))
+                    found |= {int(number) for number in line.split()[1:]}
+        return found
+
+    def text(self) -> str:
+        """The end of what it has printed."""
+        return self.output.read_text(errors="replace")[-3000:]
+
+
+def as_user(user: str) -> list[str]:
+    """The begin of a command that runs as a user without rights; nothing where the tests themselves are not root's.
+
+    It may read everything, as the interpreter of the tests can lie in root's home, and write nothing of others.
+    """
+    if os.getuid() != 0:
+        return []
+    drop = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--bounding-set"]
+    return [*drop, "-all,+dac_read_search", "--inh-caps", "-all,+dac_read_search", "--ambient-caps", "+dac_read_search"]
 
 
 def this_python() -> str:

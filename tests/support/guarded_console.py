@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from pipeline.console.access import Access, AccessSettings, protect, server_options
 
-#: Of the tests: cheap to compute. The product's own cost is measured by one test.
+#: Cost of hashes in tests: cheap to compute. The product's own cost is measured by one test.
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.options import CONSOLE_ADDRESS, CONSOLE_HELP
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.cli.display import JsonLines
     from pipeline.cli.live import Stop
     from pipeline.cli.score_sheet import Target
+    from pipeline.console.serving import Console as ServedConsole
     from pipeline.courtyard.settings import SceneSettings
     from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
@@ -43,6 +45,8 @@ _PLACES_MODEL, _PLACES = "places-courtyard", "places"
 _FPS = 12.5
 #: Films are this much longer than the watch, so that they do not start again while cameras are joined and left.
 _SPARE_SECONDS = 20.0
+#: Live pictures for the console.
+_PICTURES_TOPIC = "mistwatch.pictures"
 #: Time for the consumer to receive the last published event.
 _CONSUMER_SECONDS = 20.0
 #: The courtyard's incidents follow each other within seconds: a longer cooldown would miss them. Without a cooldown,
@@ -73,6 +77,9 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the events of the topic, then a summary line.")
     ] = False,
+    console: Annotated[
+        str | None, typer.Option("--console", metavar=CONSOLE_ADDRESS, help=CONSOLE_HELP, show_default="none")
+    ] = None,
 ) -> None:
     """Watch rendered courtyards as live cameras, and print alerts beside incidents, with a score sheet for each model.
 
@@ -81,6 +88,8 @@ def demo(
     from rich.console import Console
 
     from pipeline import logs
+    from pipeline.access_settings import AccessSettings
+    from pipeline.cli.console_beside import check_console, console_address
     from pipeline.cli.demo.display import DemoDisplay
     from pipeline.cli.display import JsonLines, StandardOutput
     from pipeline.cli.live import ending, stopping
@@ -88,13 +97,16 @@ def demo(
     with stopping() as stop:
         logs.configure("auto", "warning")
         lines = JsonLines(ending(stop)) if as_json else None
-        console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
+        terminal = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
+        served_at = None if console is None else console_address(console)
+        if served_at is not None:
+            check_console(served_at[0], AccessSettings())  # before anything is rendered
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = out or Path("runs") / f"demo-{stamp}"
         models = _named(model or _MODELS)
-        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), models, _described_by(models))
+        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), models, _described_by(models), served_at)
         _check_folder(folder)
-        _run(plan, stop, DemoDisplay(console), lines)
+        _run(plan, stop, DemoDisplay(terminal), lines)
     if stop.signal is not None:
         print("mistwatch: stopped before the end: no score sheet", file=sys.stderr)
         sys.exit(128 + stop.signal)
@@ -106,6 +118,7 @@ class _Plan:
 
     Attributes:
         described_by: the detector whose features describe the alerts; None: no detector's features suit.
+        console: host and port of the console; None: none is wanted.
     """
 
     folder: Path
@@ -114,6 +127,7 @@ class _Plan:
     scenes: dict[str, SceneSettings]
     models: dict[str, str]
     described_by: str | None = None
+    console: tuple[str, int] | None = None
 
     @property
     def served(self) -> dict[str, str]:
@@ -125,6 +139,15 @@ class _Plan:
     def films(self) -> dict[str, Path]:
         return {name: self.folder / "films" / f"{name}.mp4" for name in self.scenes}
 
+    def console_of(self, site: Site) -> Callable[[], ServedConsole] | None:
+        """Return a function that makes the console; None: none is wanted."""
+        from pipeline.cli.console_beside import site_console
+
+        if self.console is None:
+            return None
+        host, port = self.console
+        return partial(site_console, site, host, port)
+
     def site(self, *, triton: str, bootstrap: str, urls: dict[str, str]) -> Site:
         from pipeline.settings import site_from_options
 
@@ -134,7 +157,7 @@ class _Plan:
                 "site": "demo",
                 "state_dir": self.folder,
                 "triton": {"address": triton},
-                "kafka": {"bootstrap": bootstrap},
+                "kafka": {"bootstrap": bootstrap, **({"pictures_topic": _PICTURES_TOPIC} if self.console else {})},
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
                 "detectors": {name: {"model": name, **_sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
@@ -216,6 +239,7 @@ def _check_folder(folder: Path) -> None:
 def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None) -> None:
     """Render, start everything, watch, and report."""
     from pipeline.cli import embedded
+    from pipeline.cli.console_beside import console_beside
     from pipeline.cli.demo.consumer import Consumer
     from pipeline.cli.demo.places import PlaceTruth
     from pipeline.cli.demo.truth import Witness
@@ -262,16 +286,17 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             triton=triton.grpc_address, bootstrap=broker.bootstrap, urls={n: cameras.url(n) for n in plan.films}
         )
         display.report(f"watching {', '.join(cameras.url(name) for name in plan.films)} for {plan.seconds:.0f} s")
-        drive(
-            site,
-            stop=stop,
-            display=watch,
-            run=plan.stamp,
-            await_servers=False,
-            await_cameras=False,
-            repair_scorer=True,
-            servers_lost=lambda: embedded.ended([triton, broker, cameras, consumer]) or watch.trouble(),
-        )
+        with console_beside(plan.console_of(site), stop, lambda url: display.report(f"the console is at {url}")):
+            drive(
+                site,
+                stop=stop,
+                display=watch,
+                run=plan.stamp,
+                await_servers=False,
+                await_cameras=False,
+                repair_scorer=True,
+                servers_lost=lambda: embedded.ended([triton, broker, cameras, consumer]) or watch.trouble(),
+            )
         if watch.complete:
             consumer.wait_for(watch.published_events, _CONSUMER_SECONDS)
             targets = {

@@ -91,7 +91,7 @@ class Access:
 
     @property
     def asks_for_password(self) -> bool:
-        """Whether there is a file of users."""
+        """True where a file of users is configured."""
         return self._file is not None
 
     def users(self) -> Mapping[str, User]:
@@ -131,4 +131,6 @@ class Access:
         user = self.users().get(session.name)
         if user is None:
             return "user removed"
+        if user.is_disabled:
+            return "user disabled"
         return None if user.proof == session.proof else "role or password changed"

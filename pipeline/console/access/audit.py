@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pipeline import logs
 from pipeline.printable import printable
 
@@ -45,6 +47,17 @@ def denied(user: str | None, address: str, method: str, path: str, reason: str) 
         reason=reason,
         address=_shown(address),
     )
+
+
+def user_changed(name: str, by: str, address: str, change: str) -> None:
+    """Log that an admin has added or changed a user; no password and no hash."""
+    _log.info("console user changed", changed=_shown(name), change=change, user=_shown(by), address=_shown(address))
+
+
+def link_signed(user: str, address: str, path: str, expires_at: datetime) -> None:
+    """Log that a user has made a link to evidence; its signature is not part of the line."""
+    ends = expires_at.isoformat()
+    _log.info("console link signed", user=_shown(user), path=_shown(path), until=ends, address=_shown(address))
 
 
 def users_unusable(problem: str) -> None:

@@ -107,7 +107,7 @@ class _Guard:
         if path in self._pages.without_login:
             return None
         if path.startswith("/evidence/") and not confined(path):
-            return _refusal(404, "There is no such evidence.")
+            return _refusal(404, "The evidence is not known.")
         if user is None:
             if method in SAFE and self._access.links.verify(path, scope["query_string"], self._access.wall_clock()):
                 return None
@@ -141,7 +141,8 @@ class _Guard:
 
         async def sending(message: Message) -> None:
             nonlocal ended
-            if message["type"] == "http.response.body" and not self._still_open(identity, scope):
+            is_stream = message.get("more_body", False)  # a short answer may say what ended the session itself
+            if is_stream and not self._still_open(identity, scope):
                 ended = True
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             if ended:

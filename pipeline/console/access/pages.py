@@ -67,7 +67,12 @@ class Pages:
             return await self._log_out(request, user, identity)
         if path == "/api/session" and method in SAFE and user is not None:
             open_ = self._access.local is not None
-            names = {"name": user.name, "role": user.role.value, "login": not open_}
+            names = {
+                "name": user.name,
+                "role": user.role.value,
+                "login": not open_,
+                "users": self._access.asks_for_password,
+            }
             return JSONResponse({**names, "csrf_token": user.csrf_token})
         return JSONResponse({"detail": "This method is not served here."}, 405)
 

@@ -53,7 +53,7 @@ class Passwords:
         self._nothing: str | None = None
 
     async def judge(self, users: Mapping[str, User], name: str, password: str) -> User | None:
-        """Return the user with this name and password, None where one of the two is wrong.
+        """Return the user with this name and password, None where one of the two is wrong or the user is disabled.
 
         An unknown name is judged by the hash of a user that the name picks, so it costs what a known one costs.
 
@@ -71,7 +71,7 @@ class Passwords:
             right = await anyio.to_thread.run_sync(_verify, chosen, password, limiter=self._limiter)
         finally:
             self._busy -= 1
-        return user if right else None
+        return user if right and user is not None and not user.is_disabled else None
 
     def _decoy(self, users: Mapping[str, User], name: str) -> str:
         if not users:

@@ -46,6 +46,7 @@ class Rule:
 #: The first rule that matches decides. GET and HEAD without a rule need a viewer.
 RULES = (
     Rule("GET|HEAD|POST", "/api/users", Role.ADMIN),
+    Rule("GET|HEAD", "/users", Role.ADMIN),
     Rule("GET|HEAD|PUT|PATCH|POST|DELETE", "/api/users/**", Role.ADMIN),
     Rule("POST", "/api/cameras", Role.ADMIN),
     Rule("PUT|PATCH|DELETE", "/api/cameras/{camera}", Role.ADMIN),

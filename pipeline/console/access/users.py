@@ -44,6 +44,7 @@ class _Entry(BaseModel):
 
     role: Role
     hash: Annotated[str, AfterValidator(_argon2)]
+    disabled: bool = False
 
 
 class _Document(BaseModel):
@@ -54,11 +55,12 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True)
 class User:
-    """A user of the file; ``hash`` is that of the password."""
+    """A user of the file; ``hash`` is that of the password. One that is disabled cannot log in."""
 
     name: str
     role: Role
     hash: str = field(repr=False)
+    is_disabled: bool = False
 
     @property
     def proof(self) -> str:
@@ -91,7 +93,7 @@ def read_users(path: Path) -> dict[str, User]:
         first = error.errors(include_input=False, include_url=False)[0]
         where = printable(".".join(map(str, first["loc"]))) or "users"
         raise UsersFileError(f"console users {path}: {where}: {first['msg']}; expected a role and a hash") from None
-    return {name: User(name, entry.role, entry.hash) for name, entry in document.users.items()}
+    return {name: User(name, entry.role, entry.hash, entry.disabled) for name, entry in document.users.items()}
 
 
 def edit_users(path: Path, change: Callable[[dict[str, User]], None], *, create: bool = False) -> None:
@@ -109,12 +111,17 @@ def edit_users(path: Path, change: Callable[[dict[str, User]], None], *, create:
     with files.writing(path), files.locked(place.parent):
         users = {} if create and not place.exists() else read_users(place)
         change(users)
-        document = {"users": {user.name: {"role": user.role.value, "hash": user.hash} for user in users.values()}}
+        document = {"users": {user.name: _entry(user) for user in users.values()}}
         text = yaml.safe_dump(document, allow_unicode=True, sort_keys=True)
         with files.replacing(place) as draft:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
+
+
+def _entry(user: User) -> dict[str, str | bool]:
+    disabled = {"disabled": True} if user.is_disabled else {}
+    return {"role": user.role.value, "hash": user.hash, **disabled}
 
 
 class UsersFile:

@@ -1,17 +1,21 @@
 // The page of one alert: what a permanent link shows.
 
 import { show } from "./dom.js";
-import { detail, judge } from "./detail.js";
+import { detail, isFilmAwaited, judge } from "./detail.js";
 import { get, on } from "./link.js";
 
 export async function start(id) {
   let found;
+  let again;
   const load = async () => {
     const playing = document.querySelector("video");
     if (found && playing && !playing.paused) return; // a film that is being watched stays
     found = await get(`/api/alerts/${id}`);
     show(detail(found, { done: () => setTimeout(load, 800), isPage: true }));
+    clearTimeout(again);
+    if (isFilmAwaited(found)) again = setTimeout(awaitFilm, 2000); // no event reports that the film is there
   };
+  const awaitFilm = () => document.querySelector("video")?.currentTime || load(); // one that has been begun stays
   await load();
   on("alert", (alert) => alert.id === id && load());
   on("judged", load);

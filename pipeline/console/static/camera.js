@@ -1,8 +1,10 @@
 // One camera: live picture with heat, hours of scores, what another threshold would do, its alerts.
 
+import { Changes } from "./changes.js";
 import { ago, chip, clock, h, many, picture, score, show, span, words } from "./dom.js";
 import { drawHeat } from "./heat.js";
 import { get, on } from "./link.js";
+import { Removal } from "./removing.js";
 import { rows } from "./rows.js";
 import { Timeline } from "./timeline.js";
 import { stateOf } from "./wall.js";
@@ -19,6 +21,9 @@ let facts;
 let result;
 let list;
 let asked = 0;
+let changes;
+let removal;
+let applied = null; // a threshold that was sent and is not in force yet
 
 async function loadPicture() {
   if (!camera.picture) {
@@ -26,6 +31,7 @@ async function loadPicture() {
     return;
   }
   const live = await get(`${path}/picture`);
+  shown.box.style.aspectRatio = `${live.width} / ${live.height}`;
   shown.box.classList.remove("none");
   shown.at = new Date(live.at).getTime();
   shown.heat = live.heat;
@@ -83,6 +89,12 @@ async function loadScores() {
   const query = new URLSearchParams({ detector, hours, points: 800 });
   try {
     const scores = await get(`${path}/scores?${query}`);
+    if (applied !== null && scores.threshold !== null && Math.abs(scores.threshold - applied) < 1e-6) {
+      result.replaceChildren(h("span", { class: "soft", data: { applied } }, `The threshold ${score(applied)} is in force.`));
+      applied = null;
+      timeline.isMoved = false;
+      timeline.wouldBe = null;
+    }
     timeline.draw(scores);
     const span_ = scores.known_since && new Date(scores.known_since) > new Date(scores.since) ? ` Scores are known since ${clock(scores.known_since)}.` : "";
     const gaps = scores.gaps ? ` ${many(scores.gaps, "gap")} in the history.` : "";
@@ -112,6 +124,7 @@ async function tryThreshold(value) {
       h("span", null, h("b", { data: { count: found.would_be.count } }, `At ${score(value)}: ${many(found.would_be.count, "alert")}`), rate(found.would_be)),
       h("span", { class: "soft" }, `now, at ${score(found.present.threshold)}: ${many(found.present.count, "alert")}${rate(found.present)}`),
       h("span", { class: "soft" }, `over ${span(found.hours * 3600)} of scores${found.gaps ? `, with ${many(found.gaps, "gap")}` : ""}`),
+      changes.canChange ? h("button", { type: "button", class: "main apply", onclick: () => apply(value, found.would_be.close_threshold) }, "Apply") : "",
       h("button", { type: "button", onclick: () => tryThreshold(null) }, "Put back"),
     );
   } catch (error) {
@@ -119,7 +132,19 @@ async function tryThreshold(value) {
   }
 }
 
-const hint = () => h("span", { class: "soft" }, "Drag the threshold, or use the arrow keys on it, to count the alerts that another value would have raised. Nothing is changed.");
+async function apply(value, close) {
+  const line = h("span", { class: "soft", role: "status" }, `Sending ${score(value)} …`);
+  result.replaceChildren(line);
+  try {
+    await changes.threshold(detector, value, close);
+    applied = value;
+    line.textContent = `The threshold ${score(value)} was sent; its worker applies it within seconds.`;
+  } catch (error) {
+    result.replaceChildren(h("span", { class: "warn-text", role: "alert" }, error.message), h("button", { type: "button", onclick: () => tryThreshold(null) }, "Put back"));
+  }
+}
+
+const hint = () => h("span", { class: "soft" }, "Drag the threshold, or use the arrow keys on it, to count the alerts that another value would have raised. Nothing is changed until you apply it.");
 
 async function loadAlerts() {
   const { alerts } = await get(`/api/alerts?${new URLSearchParams({ camera: name, limit: 12 })}`);
@@ -149,10 +174,12 @@ export async function start(subject) {
   shown = { image: h("img", { alt: `Live picture of ${name}` }), canvas: h("canvas", { class: "heat", "aria-hidden": "true" }), age: h("span", { class: "age", hidden: true }) };
   shown.toggle = h("input", { type: "checkbox", checked: true, onchange: () => drawHeat(shown.canvas, shown.toggle.checked ? shown.heat : null) });
   shown.box = h("div", { class: "live none" }, shown.image, shown.canvas, shown.age, picture(null, "", "No live picture. The site publishes some where kafka.pictures_topic is set."));
+  changes = new Changes(path, shown.box);
+  removal = new Removal(name, path, () => camera, changes);
   await loadCamera();
   const names = camera.detectors.map((one) => one.detector);
   show(
-    h("div", { class: "camera" }, h("section", { class: "view" }, shown.box, h("label", { class: "check" }, shown.toggle, "heat")), facts),
+    h("div", { class: "camera" }, h("section", { class: "view" }, shown.box, h("label", { class: "check" }, shown.toggle, "heat"), changes.last), facts),
     h(
       "section",
       { class: "panel" },
@@ -169,13 +196,16 @@ export async function start(subject) {
       timeline.box,
       h("p", { class: "legend soft" }, h("span", { class: "key alert" }), "raised", h("span", { class: "key would-be" }), "at the tried threshold"),
     ),
+    h("div", { class: "columns" }, changes.zones.panel, changes.schedule.panel),
     h("section", { class: "panel" }, h("div", { class: "bar" }, h("h2", null, "Alerts"), h("span", { class: "grow" }), h("a", { href: `/alerts?camera=${encodeURIComponent(name)}` }, "all")), list),
+    removal.panel,
   );
-  await Promise.all([loadPicture(), loadScores(), loadAlerts()]);
-  on("camera", (one) => one.camera === name && ((camera = one), drawFacts(), age()));
-  on("gone", (one) => one.camera === name && loadCamera().catch((error) => (timeline.note.textContent = error.message)));
+  await Promise.all([loadPicture(), loadScores(), loadAlerts(), changes.load()]);
+  await removal.allow();
+  on("camera", (one) => one.camera === name && ((camera = one), drawFacts(), age(), changes.load().then(() => removal.take()).catch(() => {})));
+  on("gone", (one) => one.camera === name && loadCamera().catch(() => removal.gone()));
   on("alert", (one) => one.camera === name && loadAlerts());
-  on("reload", () => Promise.all([loadCamera(), loadScores(), loadAlerts()]));
+  on("reload", () => Promise.all([loadCamera(), loadScores(), loadAlerts(), changes.load()]));
   on("tick", ({ scores, pictures }) => {
     if (pictures.includes(name)) loadCamera().then(loadPicture);
     for (const [of, by, , smoothed, newest] of scores) {

@@ -1,24 +1,24 @@
 // One alert: picture, film, scores, likeness, and its judgement.
 
 import { chip, clock, h, picture, s, score, span, words } from "./dom.js";
+import { filmOf } from "./film.js";
 import { post } from "./link.js";
 import { chipsOf, headline } from "./rows.js";
+import { share } from "./share.js";
 
+const FILM_SECONDS = 90;
 const GONE = { gone: "The picture is gone: it was older than the site keeps it.", none: "This event names no picture.", remote: "The picture lies on another machine." };
 
+/** A film, and after it its notes, lie beside the pictures some seconds after the alert's end; not where it failed. */
+export function isFilmAwaited(found) {
+  const isRecent = found.alert.ended_at && Date.now() - new Date(found.alert.ended_at) < FILM_SECONDS * 1000;
+  return Boolean(isRecent && found.event.data.film && !found.film?.heat);
+}
+
 function evidenceOf(found) {
-  const parts = [];
-  if (found.film) {
-    const film = h("video", { src: found.film.url, controls: true, preload: "metadata", playsInline: true, "aria-label": `Film of the alert of ${found.alert.camera}` });
-    if (found.pictures[0]) film.poster = found.pictures[0];
-    film.addEventListener("error", () => film.replaceWith(picture(found.pictures[0], "Picture of the alert", "The film is gone.")), { once: true });
-    const begins = found.film.alert_starts_at_seconds;
-    parts.push(film);
-    if (begins !== null) parts.push(h("button", { type: "button", onclick: () => ((film.currentTime = begins), film.play()) }, `Play from the alert (${begins.toFixed(1)} s)`));
-  } else {
-    parts.push(picture(found.pictures[0], `Picture of the alert of ${found.alert.camera}`, GONE[found.evidence] ?? "The picture is gone."));
-  }
-  return h("div", { class: "evidence" }, parts);
+  if (found.film) return h("div", { class: "evidence" }, filmOf(found));
+  const gone = isFilmAwaited(found) ? "The film is being made." : (GONE[found.evidence] ?? "The picture is gone.");
+  return h("div", { class: "evidence" }, picture(found.pictures[0], `Picture of the alert of ${found.alert.camera}`, gone));
 }
 
 function chart(scores, threshold) {
@@ -108,6 +108,7 @@ export function detail(found, { done, isPage = false } = {}) {
     { class: "detail", data: { id: alert.id } },
     h("div", { class: "bar" }, h(isPage ? "h1" : "h2", null, h("a", { href: `/cameras/${encodeURIComponent(alert.camera)}` }, alert.camera), ` ${headline(alert)} `, chipsOf(alert)), h("span", { class: "grow" }), isPage ? "" : h("a", { href: `/alerts/${alert.id}`, class: "soft" }, "link")),
     evidenceOf(found),
+    isPage ? share(found) : null,
     alert.kind === "alert"
       ? h(
           "div",

@@ -6,10 +6,13 @@ export async function get(path) {
 }
 
 /** The answer to a POST with a JSON body. Throws an Error, with `status`. */
-export async function post(path, body) {
+export const post = (path, body) => send("POST", path, body);
+
+/** The answer to a request that changes something; a body is sent as JSON. Throws an Error, with `status`. */
+export async function send(method, path, body) {
   const { csrf_token: token } = await get("/api/session");
   const headers = { "content-type": "application/json", "x-csrf-token": token };
-  return answerOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+  return answerOf(await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) }));
 }
 
 /** Ask for the login where the session has ended, and come back to this page. */

@@ -2,8 +2,9 @@
 
 import { clock, h, main, show } from "./dom.js";
 import { connect, get, on } from "./link.js";
+import { showSession } from "./session.js";
 
-const VIEWS = { wall: "./wall.js", camera: "./camera.js", alerts: "./alerts.js", alert: "./alert.js", groups: "./groups.js", health: "./health.js" };
+const VIEWS = { wall: "./wall.js", camera: "./camera.js", alerts: "./alerts.js", alert: "./alert.js", groups: "./groups.js", health: "./health.js", users: "./users.js" };
 const NEWS_SECONDS = 12;
 const view = document.body.dataset.view;
 const open = new Map(); // unmuted open alerts by id
@@ -60,6 +61,7 @@ async function start() {
   if (!(view in VIEWS)) return;
   try {
     const page = await import(VIEWS[view]);
+    showSession().catch(() => undefined);
     await countOpen();
     await page.start(document.body.dataset.subject);
     setTrouble((await get("/api/health")).topics);

@@ -1,5 +1,6 @@
 // The wall: a tile for each camera, the unusual ones first.
 
+import { AddedCamera, addingButton } from "./adding.js";
 import { ago, ageOf, chip, h, many, score, show, words } from "./dom.js";
 import { get, on } from "./link.js";
 import { push, slotOf, spark } from "./spark.js";
@@ -8,6 +9,8 @@ const PICTURE_STALE_SECONDS = 10;
 const tiles = new Map(); // by camera
 let grid;
 let counts;
+let add;
+let added;
 let onlyUnusual = false;
 let wanted = "";
 const seen = new IntersectionObserver((entries) => {
@@ -142,7 +145,8 @@ function put(camera) {
 }
 
 async function load() {
-  const { cameras } = await get("/api/cameras");
+  const { cameras, takes_new: takesNew } = await get("/api/cameras");
+  add.allow(takesNew);
   const names = new Set(cameras.map((one) => one.camera));
   for (const name of [...tiles.keys()]) if (!names.has(name)) tiles.delete(name);
   cameras.forEach(put);
@@ -154,9 +158,15 @@ export async function start() {
   counts = h("p", { class: "counts", "aria-live": "off" });
   const search = h("input", { type: "search", placeholder: "Find a camera", "aria-label": "Find a camera", oninput: () => ((wanted = search.value.toLowerCase()), arrange()) });
   const toggle = h("input", { type: "checkbox", onchange: () => ((onlyUnusual = toggle.checked), arrange()) });
-  show(h("div", { class: "bar" }, h("h1", { class: "quiet" }, "Wall"), counts, h("span", { class: "grow" }), h("label", { class: "check" }, toggle, "only unusual"), search), grid);
+  added = new AddedCamera();
+  add = addingButton(() => [...tiles.values()].map((one) => one.camera), (sent) => added.sent(sent));
+  show(
+    h("div", { class: "bar" }, h("h1", { class: "quiet" }, "Wall"), counts, h("span", { class: "grow" }), h("label", { class: "check" }, toggle, "only unusual"), search, add.button),
+    added.line,
+    grid,
+  );
   await load();
-  on("camera", (camera) => (put(camera), arrange()));
+  on("camera", (camera) => (put(camera), arrange(), added.take(camera.camera)));
   on("gone", ({ camera }) => (tiles.delete(camera), arrange()));
   on("reload", load);
   on("tick", ({ scores, pictures }) => {

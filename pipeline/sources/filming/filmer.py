@@ -14,6 +14,8 @@ import av
 
 from pipeline.errors import MistwatchError
 from pipeline.sources.base import Frame
+from pipeline.sources.filming.descriptor_file import DescriptorFile
+from pipeline.sources.filming.file_packets import TOLERANCE_SECONDS, USUAL_FPS
 from pipeline.sources.filming.orders import FilmEnd, FilmOrder, FilmProblem, FilmReport, FilmState, RingLimits
 from pipeline.sources.filming.packet_ring import KeptPacket, PacketRing, Place
 from pipeline.sources.filming.packet_stamps import PacketStamps, RawPacket
@@ -30,12 +32,6 @@ from pipeline.sources.filming.stream_shape import (
 MOST_FILMS = 8
 #: How often a film that waits for packets looks whether it is to end. Seconds.
 _LOOK_SECONDS = 0.5
-#: A film may begin or end so much later than was asked for, and still be as it was: times are rounded. Seconds.
-_TOLERANCE_SECONDS = 0.002
-#: Pictures a second of a stream that does not state them.
-_USUAL_FPS = 25.0
-#: The largest pieces that are written, bytes.
-_CHUNK_BYTES = 1 << 20
 
 
 class _NoFilmError(MistwatchError):
@@ -54,19 +50,6 @@ class _Film:
     is_cut: bool = False  #: it ends with what there is
     alert_at: float = 0.0  #: of the alert's first frame, seconds of the packets' clock
     thread: threading.Thread = field(init=False)
-
-
-class _File:
-    """Writes everything to a descriptor, in pieces."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def write(self, data: bytes) -> int:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view[:_CHUNK_BYTES]) :]
-        return len(data)
 
 
 class Filmer:
@@ -100,7 +83,7 @@ class Filmer:
             self._why_not = f"its stream cannot be copied ({error})"
             return
         self._why_not = ""
-        rate = float(stream.average_rate or _USUAL_FPS)
+        rate = float(stream.average_rate or USUAL_FPS)
         self._stamps = PacketStamps(round(1 / (rate * float(stream.time_base))))
 
     def take(self, packet: av.Packet[av.VideoStream], arrived_at: float) -> None:
@@ -209,10 +192,10 @@ class Filmer:
         shape = self._ring.shape_of(first.generation)
         begins_at = float(first.packet.pts * shape.time_base)
         lead = alert.at - begins_at
-        with FilmWriter(_File(film.descriptor), shape) as writer:
+        with FilmWriter(DescriptorFile(film.descriptor), shape) as writer:
             self._send(FilmReport(self._camera, order.number, FilmState.BEGUN, lead_seconds=lead))
             problem = self._write(film, writer, first, wanted, shape)
-        if begins_at > wanted.at + _TOLERANCE_SECONDS:
+        if begins_at > wanted.at + TOLERANCE_SECONDS:
             problem = problem or FilmProblem.FORGOTTEN
         details = ""
         if problem is FilmProblem.FORGOTTEN and (early := self._ring.forgotten_early):
@@ -268,13 +251,13 @@ class Filmer:
                 return FilmProblem.FORGOTTEN  # the disk is slower than the camera
             if film.end is not None and until is None:
                 until = self._until(film)
-                if until is not None and decoded_at > until + _TOLERANCE_SECONDS:
+                if until is not None and decoded_at > until + TOLERANCE_SECONDS:
                     return None  # it was written already when the alert ended
             for kept in packets:
                 decoded_at = float(kept.packet.dts * shape.time_base)
-                if until is not None and decoded_at > until + _TOLERANCE_SECONDS:
+                if until is not None and decoded_at > until + TOLERANCE_SECONDS:
                     return None
-                if decoded_at > longest + _TOLERANCE_SECONDS:
+                if decoded_at > longest + TOLERANCE_SECONDS:
                     return FilmProblem.TOO_LONG
                 held += len(kept.packet.data)
                 if held > order.most_bytes:

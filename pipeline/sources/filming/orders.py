@@ -99,7 +99,13 @@ class FilmReport:
 
 @runtime_checkable
 class FilmingSource(Protocol):
-    """A source that can make films of its stream. Both methods return at once, and may be called by any thread."""
+    """A source that can make films of its stream. Both methods return at once, and may be called by any thread.
+
+    Attributes:
+        live: a film goes on while the camera does; that of a recording is there soon after its alert's end.
+    """
+
+    live: bool
 
     def begin_film(self, order: FilmOrder, descriptor: int) -> None:
         """Begin a film; its reports come by the callback ``on_film``, also when it fails at once.

@@ -32,7 +32,7 @@ class StreamShape:
         codec: FFmpeg's name of it.
         header: a container of FFmpeg's with a stream of these parameters.
         time_base: of the packets' times, seconds.
-        sets: the parameter sets as units of a byte stream; empty where the packets are no byte stream.
+        sets: the parameter sets as units of a byte stream; empty where the packets do not form a byte stream.
     """
 
     codec: str

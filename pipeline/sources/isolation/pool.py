@@ -29,6 +29,11 @@ _FORK_SECONDS = 60.0
 #: Settings of a site, passwords among them, are variables of this kind; a decoder, which cameras feed, needs none.
 _SETTINGS_PREFIX = "MISTWATCH_"
 
+#: Fixed limits of glibc's allocator (mallopt(3)); other C libraries ignore them. Damaged packets can pass for a picture
+#: of tens of megabytes. By default the limits rise with the largest block that was ever freed, and the decoder would
+#: keep the place of such a picture for as long as it runs. Bytes.
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(4 << 20)}
+
 #: Room for a picture's message and for the calls of a camera that has much to report. Bytes.
 _SOCKET_BYTES = 1 << 20
 
@@ -143,10 +148,10 @@ def receive(link: socket.socket) -> bytes:
     return b""
 
 
-def _environment() -> dict[str, str]:
-    """Return this process's environment without the site's settings, and with its search path of modules."""
+def decoder_environment() -> dict[str, str]:
+    """Return this process's environment without the site's settings, its search path of modules and `_ALLOCATOR`."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS_PREFIX)}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    return {**_ALLOCATOR, **kept, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
 
 
 def _describe(exit_code: int | None) -> str:
@@ -292,7 +297,7 @@ class DecoderPool:
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=_environment(),
+                env=decoder_environment(),
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, args=(self._control,), name="decoder pool", daemon=True).start()

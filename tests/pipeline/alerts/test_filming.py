@@ -27,6 +27,8 @@ LENGTHS = FilmLengths(2.0, 5.0, 60.0)
 class Source:
     """Notes what it is asked for."""
 
+    live = True
+
     def __init__(self) -> None:
         self.orders: list[FilmOrder] = []
         self.ends: list[FilmEnd] = []

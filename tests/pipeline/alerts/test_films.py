@@ -37,6 +37,8 @@ def path_of(uri: str) -> Path:
 class WritingSource:
     """A source whose films are plain bytes, written when they end."""
 
+    live = True
+
     def __init__(self, films: CameraFilms, content: bytes = b"film", **end: object) -> None:
         self.orders: list[FilmOrder] = []
         self.ends: list[FilmEnd] = []

@@ -27,7 +27,7 @@ def test_changes_are_set_listed_exported_and_dropped(noida_db: Any, tmp_path: Pa
         "  door: {source: 'rtsp://192.0.2.8/x', username: viewer, password: s3cret}\n"
     )
     where = ("--config", file)
-    assert run("config", "export", *where)[0] == 0, "there is no topic yet"
+    assert run("config", "export", *where)[0] == 0, "the topic does not exist yet"
     status, line, _ = run("changes", "set", "gate", "alerts.open_threshold=0.7", *where, "--by", "ada")
     assert (status, line) == (0, "camera gate: alerts.open_threshold 0.5 → 0.7\n")
     assert run("changes", "set", "late", "source=rtsp://192.0.2.9/x", *where)[0] == 0

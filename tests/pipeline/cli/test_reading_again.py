@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from brokers import noida_db  # noqa: F401  # fixture
-from group_workers import Pictures
+from group_workers import GroupWorker, Pictures, add_cameras
 from ports import free_port
 from site_runs import read_until, start_run, wait_for_metric, write_site
 from triton_of_brightness import Server
@@ -72,6 +73,55 @@ def test_a_file_that_is_read_again_is_in_force_or_is_one_line(
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.mark.realparts
+@pytest.mark.waits
+def test_a_worker_of_a_group_goes_on_and_says_in_one_line_what_needs_a_restart(
+    tmp_path: Path,
+    triton: Server,
+    noida_db: Any,  # noqa: F811
+) -> None:
+    worker = GroupWorker(tmp_path / "worker", triton.address, noida_db.bootstrap)
+    file = worker.config.read_text()
+
+    def hang_up(text: str, expected: str) -> str:
+        """Replace the file, send the signal, and return the line that comes with these words."""
+        worker.config.write_text(text)
+        known = len(worker.log.splitlines())
+        worker.send(signal.SIGHUP)
+        until = time.monotonic() + 60
+        while not (found := [line for line in worker.log.splitlines()[known:] if expected in line]):
+            assert worker.is_running, worker.log[-2000:]
+            assert time.monotonic() < until, f"no line with {expected!r}: {worker.log[-2000:]}"
+            time.sleep(0.1)
+        (line,) = found
+        return line
+
+    def wait_for_clips() -> None:
+        before, until = worker.scored().get("gate", 0.0), time.monotonic() + 120
+        while worker.scored().get("gate", 0.0) <= before:
+            assert time.monotonic() < until, worker.log[-2000:]
+            time.sleep(0.1)
+
+    with Pictures() as pictures:
+        worker.start()
+        try:
+            add_cameras(noida_db.bootstrap, pictures, ["gate"], partitions=1)
+            wait_for_clips()
+            assert "mistwatch.control" in hang_up(file, "the file has not changed")
+            changed = file.replace("open_threshold: 0.01", "open_threshold: 0.02").replace("site: test", "site: other")
+            line = hang_up(changed, "settings of the file that need a restart")
+            assert '"settings": "alerts, site"' in line
+            assert "alerts.lens: unknown key" in hang_up(
+                file.replace("{min_clips: 1,", "{lens: 1,"), "goes on as before"
+            )
+            wait_for_clips()
+            assert worker.terminate(30) < 30
+            assert worker.process is not None
+            assert worker.process.returncode == 0
+        finally:
+            worker.kill()
 
 
 HANGS_UP = """

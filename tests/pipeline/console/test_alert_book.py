@@ -56,6 +56,23 @@ def test_an_alert_whose_begin_came_too_late_is_marked():
     assert next(book.entries()).is_late
 
 
+def test_an_alert_that_lasts_for_days_is_bounded_and_a_repeated_event_changes_nothing():
+    begin, update, end = made.alert("gate", NOON, states=[BEGIN, UPDATE, END])
+
+    def numbered(event: Any, sequence: int) -> Any:
+        return event.model_copy(update={"data": event.data.model_copy(update={"sequence": sequence})})
+
+    book = AlertBook()
+    take(book, begin, *(numbered(update, number) for number in range(1, 5_000)))
+    (one,) = book.entries()
+    assert len(one.seen) <= 1_000
+    before = (one.is_open, one.order, len(one.scores), one.document, one.updated_at)
+    take(book, begin, numbered(update, 1), numbered(update, 3_000), numbered(update, 4_999))
+    assert (one.is_open, one.order, len(one.scores), one.document, one.updated_at) == before
+    take(book, numbered(end, 5_000))
+    assert not one.is_open
+
+
 def test_a_film_that_another_version_has_added_is_found():
     event = made.alert("gate", NOON, states=[BEGIN])[0]
     raw = event.to_json().replace(b'"data":{', b'"data":{"film":{"uri":"file:///e/gate/a.mp4","seconds":12.5},', 1)

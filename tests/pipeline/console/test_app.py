@@ -62,7 +62,8 @@ def parts(tmp_path: Path) -> ConsoleParts:
     header = LivePicture(site=made.SITE, camera="gate", received_at=NOW, width=64, height=48, heat=heat)
     jpeg = b"\xff\xd8 live"
     state.take_picture(Record("gate", jpeg, NOW, [(HEADER, header.model_dump_json().encode())]))
-    return ConsoleParts(state, EvidenceFiles(folder))
+    (tmp_path / "users.yaml").write_text("users: {}\n")
+    return ConsoleParts(state, EvidenceFiles(folder), users_file=tmp_path / "users.yaml")
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from pipeline.console.event_stream import EventStream
+from pipeline.console.event_stream import BrowserStuckError, EventStream
 from pipeline.console.hub import Hub
 
 
@@ -84,10 +85,14 @@ def test_a_browser_whose_place_is_forgotten_is_asked_to_load_everything(last):
         for number in range(10):
             hub.publish("tick", number)
         browser = Browser(hub, last.replace("{run}", hub.run))
-        task = asyncio.create_task(browser.run())
-        await asyncio.sleep(0.2)
-        browser.is_over = True
-        await task
+        with capture_logs() as logged:
+            task = asyncio.create_task(browser.run())
+            await asyncio.sleep(0.2)
+            browser.is_over = True
+            await task
+        # After a restart of the console every browser comes from another run: those are not lines of the log.
+        of_this_run = hub.position_of(last.replace("{run}", hub.run)) is not None
+        assert len(logged) == of_this_run
         assert [kind for kind, _, _ in browser.events] == ["resync", "hello"]
         assert browser.events[-1][1] == hub.id_of(10)
 
@@ -107,7 +112,9 @@ def test_a_slow_browser_is_sent_away_with_a_resync_and_the_ring_stays_small():
         await asyncio.sleep(0.2)
         assert len(hub._updates) == 5
         slow.takes.set()
-        await asyncio.wait_for(tasks[0], 2)
+        with capture_logs() as logged:
+            await asyncio.wait_for(tasks[0], 2)
+        assert [line["event"] for line in logged] == ["a browser reads too slowly and loads everything again"]
         assert slow.events[-1][0] == "resync"
         quick.leave()
         await tasks[1]
@@ -124,7 +131,8 @@ def test_a_browser_that_takes_nothing_at_all_is_disconnected():
         await asyncio.sleep(0.1)
         stuck.takes.clear()
         hub.publish("tick", 1)
-        with pytest.raises(asyncio.CancelledError):
+        with capture_logs() as logged, pytest.raises(BrowserStuckError):
             await task
+        assert [line["event"] for line in logged] == ["a browser takes no updates and is disconnected"]
 
     play(story)

@@ -53,6 +53,18 @@ def test_its_memory_is_bounded_and_the_newest_scores_stay():
     assert history.rows()["smoothed"][-1] == round(4_499 / 4_500, 6)
 
 
+def test_a_camera_that_comes_and_goes_leaves_no_names_behind_and_its_segments_stay_apart():
+    records = [
+        record
+        for number in range(500)
+        for record in made.score_records("gate", [0.2, 0.3], until=NOON, segment=f"gate/{number}")
+    ]
+    history = history_of(records)
+    segments = history.rows()["segment"].tolist()
+    assert segments == [number for number in range(500) for _ in range(2)]
+    assert len(history._segments._known) <= 100
+
+
 def test_a_curve_of_few_points_keeps_every_peak():
     history = history_of(made.score_records("gate", [0.1] * 700 + [0.93] + [0.1] * 700, until=NOON))
     times, most, least = decimated(history.rows(), 50)

@@ -19,6 +19,7 @@ from typing import Any
 import console_scene as made
 import pytest
 from brokers import TestBroker
+from structlog.testing import capture_logs
 
 from operators.alerting import AlertState
 from pipeline.alerts.judgement import JudgementEvent
@@ -110,6 +111,54 @@ def test_a_page_elsewhere_that_gives_its_name_this_address_is_refused(console):
     assert ask(console, "/api/cameras", headers={"host": f"localhost:{console.port}"})[0] == 200
 
 
+def test_a_browser_that_reads_nothing_is_disconnected_with_one_line_and_leaves_nothing(
+    console_broker: TestBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    console = Console(console_broker.bootstrap, Topics(), port=0, stuck_seconds=1.0)
+    console.start()
+    try:
+        with capture_logs() as logged, socket.socket() as stuck, listening(console) as quick:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.connect(("127.0.0.1", console.port))
+            stuck.sendall(b"GET /api/stream HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % console.port)
+            wait_for(lambda: console.parts.streams == 2)
+            numbers: list[int] = []
+            reading = threading.Thread(target=lambda: numbers.extend(news(quick, 100)), daemon=True)
+            reading.start()
+            for number in range(100):  # more than all buffers between the two hold
+                console.state.hub.publish("news", {"number": number, "text": "x" * 100_000})
+            wait_for(lambda: console.parts.streams == 1)
+            # The closing of the connection cannot be flushed to it either, and must not wait for that.
+            wait_for(lambda: len(console._server.server_state.connections) == 1)
+            reading.join(PATIENCE)
+        assert numbers == list(range(100)), "the other browser has lost an update"
+        lines = [line for line in logged if "browser" in line["event"]]
+        assert [(line["event"], line["address"]) for line in lines] == [
+            ("a browser takes no updates and is disconnected", "127.0.0.1")
+        ]
+        assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+    finally:
+        console.stop()
+
+
+def listening(console: Console) -> Any:
+    """Open the stream of updates."""
+    return urllib.request.urlopen(console.url + "/api/stream", timeout=10)
+
+
+def news(stream: Any, count: int) -> list[int]:
+    """Read the numbers of the next updates of the kind ``news`` from a stream."""
+    found: list[int] = []
+    is_news = False
+    while len(found) < count:
+        line = stream.readline()
+        assert line, f"the stream has ended after {len(found)} updates"
+        if is_news and line.startswith(b"data: "):
+            found.append(json.loads(line[6:])["number"])
+        is_news = line == b"event: news\n" or (is_news and not line.startswith(b"data: "))
+    return found
+
+
 def test_it_goes_on_after_an_outage_of_the_broker_and_says_meanwhile_that_it_is_blind(noida_db: TestBroker):
     scene = made.Scene(noida_db.bootstrap)
     console = Console(noida_db.bootstrap, Topics(), port=0)
@@ -146,7 +195,7 @@ def test_a_topic_that_does_not_exist_yet_is_waited_for(noida_db: TestBroker):
             True,
         )
         assert ask(console, "/api/alerts")[1]["alerts"] == []
-        assert ask(console, "/readyz")[0] == 200  # there is nothing to read
+        assert ask(console, "/readyz")[0] == 200  # no topic has a record yet
     finally:
         console.stop()
 
@@ -215,14 +264,21 @@ def test_twenty_browsers_at_once_lose_no_update(console, scene):
 
 def test_the_command_serves_until_it_is_stopped(console_broker, scene):
     command = [sys.executable, "-m", "pipeline.cli", "console", "--port", "0", "--bootstrap", console_broker.bootstrap]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            assert process.stderr is not None
             line = process.stdout.readline()
             assert line.startswith("mistwatch: the console is at http://127.0.0.1:")
             with urllib.request.urlopen(line.split()[-1] + "/healthz", timeout=10) as answer:
                 assert json.load(answer) == {"status": "ok"}
+            logged = [process.stderr.readline()]  # the topic of changes does not exist before the first change
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
+            logged += process.stderr.readlines()
+            assert "console" in {
+                json.loads(one)["component"] for one in logged
+            }  # on standard error, credentials removed
+            assert process.stdout.read() == ""
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""What the difference of two settings takes, and changes by their names."""
+"""Kinds of the difference of two settings, and changes by their names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.live.change_kinds import Difference, Kind, difference
+from pipeline.live.change_kinds import Difference, Inherited, Kind, difference
 from pipeline.live.setting_changes import changed, combined, values_of
-from pipeline.settings import CameraSettings
+from pipeline.settings import CameraSettings, site_from_options
 
 ROAD = {"points": [[0.0, 0.0], [1.0, 0.0], [1.0, 0.5]]}
 SKY = {"points": [[0.0, 0.0], [1.0, 0.0], [0.0, 0.2]], "ignore": True}
@@ -36,6 +36,11 @@ def camera(**more: Any) -> CameraSettings:
         ({"zones": {"road": {**ROAD, "ignore": True}}}, Kind.PIXELS, ("zones.road",)),
         ({"gate": "off"}, Kind.PIXELS, ("gate.mode",)),
         ({"alerts": {"open_threshold": 0.7, "max_hole": 9}}, Kind.SOURCE, ("alerts.max_hole",)),
+        (
+            {"alerts": {"open_threshold": 0.7}, "detector_alerts": {"fights": {"open_threshold": 0.8}}},
+            Kind.JUDGING,
+            ("detector_alerts.fights",),
+        ),
         ({"source": "rtsp://192.0.2.8/stream"}, Kind.SOURCE, ("source",)),
         ({"clip": {"fps": 5}}, Kind.SOURCE, ("clip.fps",)),
         ({"tamper": "off"}, Kind.SOURCE, ("tamper.mode",)),
@@ -50,6 +55,28 @@ def test_a_difference_has_its_kind_and_the_names_of_its_settings(
     assert found.kind is kind
     assert sorted(found.settings) == sorted(names)
     assert difference(camera(**more), camera()).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("site", "own", "kind"),
+    [
+        ({}, {}, Kind.NOTHING),
+        ({"gate": {"floor": 9}}, {}, Kind.PIXELS),
+        ({"gate": "off"}, {}, Kind.PIXELS),
+        ({"gate": "off"}, {"gate": {"mode": "auto"}}, Kind.NOTHING),
+        ({"tamper": "off"}, {}, Kind.SOURCE),
+        ({"tamper": "off"}, {"tamper": {"mode": "auto"}}, Kind.NOTHING),
+        ({"tamper": "off", "gate": "off"}, {}, Kind.SOURCE),
+        ({"detectors": {"fights": {"model": "m", "gate": "off"}}}, {}, Kind.PIXELS),
+    ],
+)
+def test_a_setting_of_the_site_counts_where_the_camera_has_none_of_its_own(
+    site: dict[str, Any], own: dict[str, Any], kind: Kind
+) -> None:
+    base = {"cameras": {"gate": {**BASE, **own}}, "detectors": {"fights": {"model": "m"}}}
+    before, after = (Inherited.of(site_from_options(base | more), "gate") for more in ({}, site))
+    assert before.difference(after) is kind
+    assert after.difference(before) is kind
 
 
 CHANGES = st.sampled_from(

@@ -21,7 +21,6 @@ from triton_of_brightness import H, Server, W, write_repository
 
 from operators.drift import DriftSeen, DriftState
 from operators.scores import ClipScore
-from pipeline import logs
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
@@ -111,7 +110,6 @@ def test_a_drift_reaches_every_sink_and_a_replay_finds_the_same(
     """
     monkeypatch.setitem(SINKS, "json_lines", SinkKind(JsonLinesSink, JsonLinesSettings))
     film = write_film(tmp_path / "gate.mkv", [(20, DARK), (20, BRIGHT), (40, DARK)])
-    logs.configure("json", "info")  # whatever another test has configured
     with capture_logs() as logged:
         service, seen, sent = run_site(tmp_path, film, triton.address, own)
     begin, end = sent

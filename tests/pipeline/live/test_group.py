@@ -74,6 +74,7 @@ class Worker(GroupListener):
         self.held: str | None = None  # the answer to a claim of this camera waits
         self.claimed, self.let_go = threading.Event(), threading.Event()
         self.counts: dict[str, int] = {}
+        self.noted: dict[str, tuple[str | None, str]] = {}
         self.watched = 0
         self.changed = threading.Condition()
         made: list[Member] = []
@@ -120,6 +121,11 @@ class Worker(GroupListener):
 
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
+
+    def note_change(self, name: str, change: Change | None, problem: str = "") -> None:
+        with self.changed:
+            self.noted[name] = (None if change is None else change.by, problem)
+            self.changed.notify_all()
 
     def remove_camera(self, name: str) -> Collection[str]:
         del self.cameras[name]
@@ -223,6 +229,7 @@ def test_a_change_that_the_models_refuse_leaves_the_camera_as_it_is(worker: Any)
     assert line["event"] == "a control message cannot be used; the camera goes on with its old settings"
     assert one.cameras["a"].source == "rtsp://192.0.2.7/1"
     assert one.did == [("add", "a"), ("refused", "")]
+    assert one.noted["a"] == (None, "camera a: detector typo is not among the site's")
 
 
 def test_a_change_waits_for_a_scorer_that_is_away_and_the_camera_goes_on(worker: Any) -> None:
@@ -472,7 +479,7 @@ def test_a_change_of_rules_alone_is_applied_to_the_running_camera_and_logged_wit
     with capture_logs() as logged:
         other = b'{"source": "rtsp://192.0.2.7/1", "alerts": {"open_threshold": 0.7}}'
         worker.member.give(share_of(ControlRecord("gate", other, 0, 2, change)))
-        worker.wait_for(lambda: ("judge anew", "gate") in worker.did)
+        worker.wait_for(lambda: worker.noted.get("gate") == ("ada", ""))
         worker.member.give(share_of(ControlRecord("gate", other.replace(b"7/1", b"7/2"), 0, 3)))
         worker.wait_for(lambda: worker.did.count(("add", "gate")) == 2)
     assert [what for what, _ in worker.did] == ["add", "judge anew", "remove", "release", "add"]

@@ -105,9 +105,9 @@ def service_over(
     scene: list[tuple[float, int | tuple[int, int]]] = [(2.0, BRIGHT), (seconds, DARK)]
     video = write_video(folder / "scene.mp4", scene, size=(64, 36))
     port = free_port()
-    nobody = f"127.0.0.1:{free_port()}"
+    unused = f"127.0.0.1:{free_port()}"
     cameras = {"cam": {"source": str(video)}}
-    service = Service(site(folder, triton, nobody, cameras, metrics={"port": port}), run="r", listeners=listeners)
+    service = Service(site(folder, triton, unused, cameras, metrics={"port": port}), run="r", listeners=listeners)
     try:
         yield service, port
     finally:

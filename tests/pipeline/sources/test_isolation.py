@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import signal
 import socket
 import struct
@@ -32,6 +33,7 @@ from crashing_sources import (
     open_slow_to_end,
     refuse,
     segfault,
+    swell,
     talkative,
 )
 from tiny_films import damage
@@ -317,6 +319,13 @@ def test_a_decoder_has_no_settings_of_the_site(pool: DecoderPool, monkeypatch: p
         assert b"s3cr3t-w0rd" not in environment
     stop.set()
     list(frames)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="limits of glibc's allocator; this C library is another")
+def test_a_large_block_that_a_decoder_gives_back_is_not_kept(pool: DecoderPool) -> None:
+    with pytest.raises(SourceError) as kept:
+        read(IsolatedSource("gate", counting("gate", 1, swell), pool), [SMALL])
+    assert int(str(kept.value)) < 8_000  # of 24 MB
 
 
 def test_pictures_may_grow(pool: DecoderPool) -> None:

@@ -183,7 +183,7 @@ def test_a_name_without_a_user_costs_what_a_user_costs(console: Console, users_f
     """With the product's own hash: the median of some tries, which differ by less than half on a busy machine."""
     hashed = hash_password(PASSWORD)
     users_file.write_text(f"users: {{vera: {{role: viewer, hash: '{hashed}'}}}}")
-    spans: dict[str, list[float]] = {"vera": [], "nobody-here": []}
+    spans: dict[str, list[float]] = {"vera": [], "unknown-name": []}
     with console.browser() as browser:
         for _ in range(5):
             for name, found in spans.items():

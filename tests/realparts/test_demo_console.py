@@ -1,0 +1,364 @@
+"""The console of the running demo in a real browser: cameras, alerts, a film, a tried threshold and a judgement.
+
+The renderer knows which frames show an incident, so the film is compared with the truth. `replay` of the very frames
+that the camera sent gives the count of alerts to which that of the page must be equal.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import av
+import chromium
+import numpy as np
+import pytest
+from coded_films import units
+from demo_process import Demo, Run
+from kafka import KafkaConsumer, TopicPartition
+
+from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.settings import SceneSettings
+
+# A demo takes a minute and more, and the browser needs the machine beside it.
+pytestmark = [pytest.mark.realparts, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+MODEL, SECONDS, FPS, SEED = "courtyard", 70.0, 12.5, 7001
+#: Longer than the watch by this, as the demo renders its films.
+SPARE_SECONDS = 20.0
+READY = "document.querySelector('#main')?.dataset.ready"
+#: Notes when the wall shows each alert, in milliseconds of the clock of this machine.
+WATCH_THE_WALL = """(() => {
+  window.shownAt = {};
+  const look = () => {
+    for (const one of document.querySelectorAll(".newsline")) window.shownAt[one.href.split("/").at(-1)] ??= Date.now();
+  };
+  new MutationObserver(look).observe(document.querySelector("#news"), { childList: true });
+})()"""
+
+
+class Topic:
+    """Return the records of a topic from its beginning, with the times at which the broker received them."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        self.records: list[tuple[float, dict[str, Any]]] = []
+        self._name = name
+        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not (
+            numbers := self._consumer.partitions_for_topic(self._name)
+        ):  # the topic may come with its first record
+            if self._over.wait(0.2):
+                return
+        self._consumer.assign([TopicPartition(self._name, number) for number in numbers])
+        self._consumer.seek_to_beginning()
+        while not self._over.is_set():
+            for records in self._consumer.poll(timeout_ms=200).values():
+                self.records += [(one.timestamp / 1000, json.loads(one.value)) for one in records if one.value]
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(10)
+        self._consumer.close()
+
+    def alerts(self, state: str) -> dict[str, tuple[float, dict[str, Any]]]:
+        """Events of a state by their alert: when the broker got it, and its data."""
+        return {
+            event["data"]["alert_id"]: (at, event["data"])
+            for at, event in self.records
+            if event.get("type", "").startswith("mistwatch.alert.") and event["data"]["state"] == state
+        }
+
+
+@dataclass
+class Seen:
+    """Observations of one demo, by the browser and on the topics."""
+
+    run: Run
+    tiles: dict[str, str]
+    shown_at: dict[str, float]
+    begun: dict[str, tuple[float, dict[str, Any]]]
+    ended: dict[str, tuple[float, dict[str, Any]]]
+    alert: dict[str, Any]
+    film: bytes
+    notes: dict[str, Any]
+    played_to: float
+    judgement: dict[str, Any]
+    judged_at: float
+    tried: dict[str, Any]
+    counted: int
+    rows: list[dict[str, Any]] = field(repr=False)
+    judged_by: dict[str, Any]
+    messages: list[str]
+
+
+def answer(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as found:
+        return json.load(found)
+
+
+def content(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=20) as found:
+        return bytes(found.read())
+
+
+def wait_for(right: Callable[[], Any], what: str, seconds: float) -> Any:
+    limit = time.monotonic() + seconds
+    while not (found := right()):
+        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], NoReturn]) -> Iterator[Seen]:
+    if chromium.program() is None:
+        require("chromium (`make system` installs it)")
+    options = ("--model", MODEL, "--seconds", f"{SECONDS:g}", "--console", "0")
+    demo = Demo(tmp_path_factory.mktemp("demo") / "run", *options)
+    topics: list[Topic] = []
+    try:
+        with chromium.Chromium() as browser:
+            url = demo.wait_until_it_says("the console is at", 600).split()[-1]
+            (bootstrap,) = {one for line in demo.running() for one in re.findall(r"--bootstrap (\S+)", line)}
+            yield look(demo, browser, url, bootstrap, topics)
+    finally:
+        for topic in topics:
+            topic.close()
+        demo.kill()
+
+
+def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topics: list[Topic]) -> Seen:
+    """Use the console while the demo runs, and wait for the demo's end."""
+    wall = browser.open(url, width=1440)
+    wall.wait_for(READY)
+    wall.evaluate(WATCH_THE_WALL)
+    wall.wait_for(
+        "document.querySelectorAll('.tile').length === 2 && [...document.querySelectorAll('.tile')].every((one) =>"
+        " one.querySelector('.head .chip').textContent === 'live' && one.querySelector('img').naturalWidth > 0)"
+    )
+    tiles = wall.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.tile')].map((one) =>"
+        " [one.dataset.camera, one.querySelector('.head .chip').textContent]))"
+    )
+    alerts, scores = Topic(bootstrap, "mistwatch.alerts"), Topic(bootstrap, "mistwatch.scores")
+    topics += [alerts, scores]
+    alert = wait_for(lambda: first_filmed(url, alerts), "an alert with its film and notes", SECONDS)
+    page = browser.open(f"{url}/alerts/{alert['alert']['id']}", width=1440)
+    page.wait_for("document.querySelector('video')?.readyState >= 1")
+    page.evaluate("document.querySelector('.evidence button').click()", by_user=True)  # play from the alert
+    page.wait_for("document.querySelector('video').currentTime > 0.5 && document.querySelector('.film canvas')")
+    from_here = page.evaluate("document.querySelector('video').currentTime")
+    page.wait_for(f"document.querySelector('video').currentTime > {from_here} + 0.5")
+    played_to = page.evaluate("document.querySelector('video').currentTime")
+    page.evaluate("document.querySelector('video').pause()")
+    page.evaluate(
+        "[...document.querySelectorAll('.judge button')].find((one) => /Normal/.test(one.textContent)).click()"
+    )
+    page.evaluate("document.querySelector('dialog textarea').value = 'seen by the test'")
+    page.evaluate("document.querySelector('dialog .main').click()")
+    judged = wait_for(
+        lambda: [one for one in alerts.records if one[1].get("type", "").startswith("mistwatch.judgement")],
+        "the judgement on the topic",
+        20,
+    )
+    page.wait_for("document.querySelector('.detail').textContent.includes('judged normal')")
+    camera, tried, counted = try_threshold(browser, url, alert["alert"]["camera"])
+    film, notes = content(url + alert["film"]["url"]), answer(url + alert["film"]["heat"])
+    shown_at = {name: at / 1000 for name, at in wall.evaluate("window.shownAt").items()}
+    last_shown = time.time() - 2.0
+    messages = [*wall.messages, *page.messages, *camera.messages]
+    records = [one for _, one in scores.records if one["camera"] == alert["alert"]["camera"]]
+    run = demo.end(300)
+    return Seen(
+        run=run,
+        tiles=tiles,
+        shown_at=shown_at,
+        begun={name: one for name, one in alerts.alerts("begin").items() if one[0] < last_shown},
+        ended=alerts.alerts("end"),
+        alert=alert,
+        film=film,
+        notes=notes,
+        played_to=played_to,
+        judgement=judged[0][1],
+        judged_at=judged[0][0],
+        tried=tried,
+        counted=counted,
+        rows=[row for record in records for row in record.get("recent", [])],
+        judged_by=records[-1]["judged_by"],
+        messages=messages,
+    )
+
+
+def first_filmed(url: str, alerts: Topic) -> dict[str, Any] | None:
+    """Return the answer about an alert whose film and notes are there; None before that."""
+    for name in alerts.alerts("end"):
+        found = answer(f"{url}/api/alerts/{name}")
+        if found["film"] and found["film"]["heat"] and found["can_judge"]:
+            return dict(found)
+    return None
+
+
+def try_threshold(browser: chromium.Chromium, url: str, camera: str) -> tuple[chromium.Page, dict[str, Any], int]:
+    """Move the threshold on the camera's page; returns the API's answer to the same question and the page's count."""
+    page = browser.open(f"{url}/cameras/{camera}", width=1440)
+    page.wait_for("document.querySelector('.timeline .curve') !== null")
+    for _ in range(50):
+        page.evaluate(
+            "(() => { const one = document.querySelector('.handle'); one.focus(); for (let i = 0; i < 5; i++)"
+            " one.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', bubbles: true})); })()"
+        )
+        page.wait_for("document.querySelector('.result [data-count]') !== null")
+        asked = [one for one in page.requests if "/what-if?" in one][-1]
+        time.sleep(0.5)
+        counted = int(page.evaluate("document.querySelector('.result [data-count]').dataset.count"))
+        if asked != [one for one in page.requests if "/what-if?" in one][-1]:
+            continue
+        tried = answer(asked)
+        if tried["would_be"]["count"] == counted:  # no alert has begun between the two
+            return page, tried, counted
+    raise AssertionError("the page's count and the answer of the API never agree")
+
+
+# -- the truth -------------------------------------------------------------------------------------------------------
+
+
+def scene_of(camera: str) -> Courtyard:
+    """Return the scene that the demo rendered for a camera."""
+    number = int(camera.rpartition("-")[2]) - 1
+    return Courtyard(SceneSettings(seed=SEED + number, fps=FPS, seconds=SECONDS + SPARE_SECONDS))
+
+
+def pictures_of(film: bytes | Path) -> list[bytes]:
+    """Return the coded pictures of a film without parameter sets, which a camera sends with them."""
+    with av.open(io.BytesIO(film) if isinstance(film, bytes) else str(film)) as container:
+        return [
+            b"".join(unit for unit in units(bytes(packet)) if unit and unit[0] & 0x1F in (1, 5))
+            for packet in container.demux(video=0)
+            if packet.size
+        ]
+
+
+def numbers_of(seen: Seen) -> list[int]:
+    """Return the number that each picture of the film has in the rendered one."""
+    camera = seen.alert["alert"]["camera"]
+    number_of = {coded: number for number, coded in enumerate(pictures_of(seen.run.folder / "films" / f"{camera}.mp4"))}
+    return [number_of[coded] for coded in pictures_of(seen.film)]
+
+
+def test_the_demo_runs_to_its_end_beside_its_console(seen: Seen) -> None:
+    assert seen.run.status == 0, seen.run.errors
+    assert seen.run.left_behind == []
+    assert seen.messages == []
+
+
+def test_the_wall_shows_both_cameras_live(seen: Seen) -> None:
+    assert seen.tiles == {"courtyard-1": "live", "courtyard-2": "live"}
+
+
+def test_an_alert_is_on_the_wall_within_two_seconds_of_its_event(seen: Seen) -> None:
+    delays = {name: seen.shown_at.get(name, np.inf) - at for name, (at, _) in seen.begun.items()}
+    # Alerts that began before the page was there are not news to it.
+    first = min(seen.shown_at.values())
+    late = {name: delay for name, delay in delays.items() if seen.begun[name][0] >= first - 2.0 and delay > 2.0}
+    assert late == {}
+    assert len(seen.shown_at) >= 2
+
+
+def test_the_film_of_an_alert_plays_and_shows_its_incident(seen: Seen) -> None:
+    assert seen.played_to > 1.0
+    numbers = numbers_of(seen)
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    scene = scene_of(seen.alert["alert"]["camera"])
+    begins = numbers[0] + round(seen.notes["alert_starts_at_seconds"] * FPS)
+    about = [one for one in scene.incidents if one.first_frame - FPS <= begins <= one.last_frame]
+    if not about:
+        pytest.skip("the first alert with a film was a false alarm")
+    first = about[0].first_frame
+    assert numbers[0] <= first <= numbers[-1]
+    assert begins - numbers[0] >= 4 * FPS or numbers[0] == seen_first(seen), "it has its pre-roll"
+    with av.open(io.BytesIO(seen.film)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    there = shown[first - numbers[0]].astype(np.float32)
+    distance = [float(np.abs(there - scene.frame(number)).mean()) for number in (first, first + 5 * int(FPS))]
+    assert distance[0] < 6.0 < 60.0
+    assert distance[0] < distance[1]
+
+
+def seen_first(seen: Seen) -> int:
+    """Return the number of the first frame that the worker got of the film's camera: its first clip's first one."""
+    numbers = numbers_of(seen)
+    (_, begun) = seen.begun[seen.alert["alert"]["id"]]
+    film_starts_at = begun["started_pts_seconds"] - seen.notes["alert_starts_at_seconds"]
+    first = min(row["started_pts_seconds"] for row in seen.rows if row["segment"] == begun["segment"])
+    return numbers[0] + round((first - film_starts_at) * FPS)
+
+
+def test_the_count_of_a_tried_threshold_is_that_of_replay(seen: Seen, tmp_path: Path) -> None:
+    """A camera that lost clips on a busy machine has other scores than a replay, which loses none."""
+    if seen.run.summary["clips_dropped"]:
+        pytest.skip(f"this machine is too slow: {seen.run.summary['clips_dropped']} clips were dropped")
+    tried = seen.tried
+    rows = seen.rows[: tried["clips"]]
+    assert len({row["segment"] for row in rows}) == 1
+    first = seen_first(seen)
+    frames = round((rows[-1]["ended_pts_seconds"] - rows[0]["started_pts_seconds"]) * FPS)
+    film = tmp_path / "watched.mp4"
+    cut(seen.run.folder / "films" / f"{seen.alert['alert']['camera']}.mp4", film, first, frames)
+    stride = round((rows[1]["started_pts_seconds"] - rows[0]["started_pts_seconds"]) * FPS)
+    judged = {name: seen.judged_by[name] for name in ("kernel", "min_clips", "cooldown_seconds", "max_hole")}
+    thresholds = {
+        "open_threshold": tried["would_be"]["threshold"],
+        "close_threshold": tried["would_be"]["close_threshold"],
+    }
+    site = tmp_path / "site.yaml"
+    document = {"clip": {"stride": stride}, "alerts": judged | thresholds, "cameras": {"watched": {"source": "x"}}}
+    site.write_text(json.dumps(document))
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "replay", str(film), "--model", MODEL, "--json"]
+    command += ["--config", str(site), "--out", str(tmp_path / "run")]
+    replayed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert replayed.returncode == 0, replayed.stderr
+    summary = json.loads(replayed.stdout.splitlines()[-1])
+    assert summary["clips"] == len(rows)
+    assert summary["alerts"] == seen.counted > 0
+
+
+def cut(film: Path, path: Path, first: int, frames: int) -> None:
+    """Write a part of a film without encoding it again; it begins with a key frame."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size][first : first + frames]
+        assert packets[0].is_keyframe
+        for number, packet in enumerate(packets):
+            packet.stream = stream
+            packet.pts = packet.dts = round(number * Fraction(1) / (Fraction(25, 2) * packet.time_base))
+            target.mux(packet)
+
+
+def test_a_judgement_is_on_the_topic_and_mutes_the_next_alert_like_it(seen: Seen) -> None:
+    judged = seen.judgement["data"]
+    assert (judged["verdict"], judged["target"]) == ("normal", seen.alert["alert"]["id"])
+    assert judged["note"] == "seen by the test"
+    muted = [
+        data
+        for _, data in seen.ended.values()
+        if (data.get("muted_because") or {}).get("judgement") == judged["judgement_id"]
+    ]
+    if not muted:
+        pytest.skip("no alert like it came after the judgement")
+    assert all(data["muted"] and data["muted_because"]["note"] == "seen by the test" for data in muted)
