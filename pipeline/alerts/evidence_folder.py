@@ -55,7 +55,6 @@ class EvidenceLimits(TypedDict, total=False):
     """The limits of the folder and its clocks, and the address of its files, see :class:`EvidenceFolder`."""
 
     uri_of: Callable[[str], str] | None
-
     quota_bytes: Required[int]
     max_age_seconds: Required[float]
     clock: Callable[[], float]

@@ -1,11 +1,8 @@
-"""An object store that speaks S3: evidence written, listed, read in ranges and removed.
-
-Errors never hold the store's answer: it may repeat the access key.
-"""
+"""An object store that speaks S3: evidence written, listed, read in ranges and removed."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,36 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.alerts.object_store_errors import ObjectGoneError, StoreError, lacks_bucket, meaning_of
+from pipeline.errors import UsageError
 from pipeline.secret_file import read_secret
+from pipeline.tls import require_readable, verifying_context
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from obstore.store import ClientConfig, S3Store
 
-#: A request without an answer for so long has failed, seconds: 60 hold a film of 256 MB at 35 Mbit/s.
-_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
+_CONNECT_SECONDS = 5.0
+#: A request that is not answered in full for so long has failed: a part of a film, 5 MB, at 0.7 Mbit/s. Seconds.
+_ANSWER_SECONDS = 60.0
 #: Pieces in which an object is read, bytes.
 _PIECE_BYTES = 2 << 20
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-#: What the codes of S3 mean to an operator.
-_CODES = {
-    "NoSuchBucket": "the bucket does not exist; create it, or correct evidence.store",
-    "InvalidAccessKeyId": "it does not know the access key; correct the credentials",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key; correct the credentials",
-    "AccessDenied": "the access key may not do this; allow it to list, get, put and delete below the prefix",
-    "PermanentRedirect": "the bucket is in another region; set evidence.store_region",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set evidence.store_region",
-    "RequestTimeTooSkewed": "the clocks differ too much; set this machine's clock",
-    "SlowDown": "it asks for fewer requests",
-}
-
-
-class StoreError(MistwatchError):
-    """The store cannot be used now. One line without credentials."""
-
-
-class ObjectGoneError(StoreError):
-    """The store does not have the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +35,7 @@ class StoreAddress:
         endpoint: of a server that is not AWS, ``https://HOST:PORT``; None: AWS.
         access_key_file, secret_key_file: one line each, read at the start; None: variables of the environment
             (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY…), or the role of the machine or pod.
+        ca_file: PEM file of an authority to trust beside the system's; None: the system's alone.
     """
 
     uri: str
@@ -62,11 +43,12 @@ class StoreAddress:
     region: str | None = None
     access_key_file: Path | None = None
     secret_key_file: Path | None = None
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object: its key below the prefix, its size in bytes, and Unix time of its last writing, seconds."""
+    """One object: its key below the prefix, its size in bytes, and Unix time of its last writing in whole seconds."""
 
     key: str
     size: int
@@ -74,13 +56,17 @@ class StoredObject:
 
 
 class ObjectStore:
-    """A bucket's objects below a prefix. Thread-safe; every call waits for the network, for a minute at most.
+    """A bucket's objects below a prefix. Thread-safe; every call waits for the network.
+
+    Args:
+        answer_seconds: a request that is not answered in full for so long has failed.
 
     Raises:
-        UsageError: the package is missing, a file of credentials cannot be read, or the address cannot be used.
+        UsageError: the package is missing, a file of keys or certificates cannot be read, or the address cannot be
+            used.
     """
 
-    def __init__(self, address: StoreAddress) -> None:
+    def __init__(self, address: StoreAddress, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
         try:
             from obstore import exceptions
             from obstore.store import S3Store
@@ -97,15 +83,18 @@ class ObjectStore:
             options["access_key_id"] = read_secret("access key file of the evidence store", address.access_key_file)
         if address.secret_key_file is not None:
             options["secret_access_key"] = read_secret("secret key file of the evidence store", address.secret_key_file)
+        client: ClientConfig = {
+            "allow_http": (address.endpoint or "").startswith("http://"),
+            "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+            "timeout": timedelta(seconds=answer_seconds),
+        }
+        if address.ca_file is not None:
+            client["root_certificate"] = _authority(address.ca_file)
         try:
             self._store: S3Store = S3Store(
                 parts.netloc,
                 prefix=parts.path.strip("/") or None,
-                client_options={
-                    "allow_http": (address.endpoint or "").startswith("http://"),
-                    "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-                    "timeout": timedelta(seconds=_ANSWER_SECONDS),
-                },
+                client_options=client,
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=_CONNECT_SECONDS)},
                 **options,
             )
@@ -122,15 +111,16 @@ class ObjectStore:
             return None
         return unquote(uri.removeprefix(self.uri + "/"))
 
-    def put(self, key: str, file: Path) -> None:
-        """Write an object from a file; it appears complete or not at all.
+    def put(self, key: str, file: Path) -> int:
+        """Write an object from a file; it appears complete or not at all. Return its size in bytes.
 
         Raises:
             StoreError: the store does not take it.
             OSError: the file cannot be read.
         """
-        with file.open("rb") as content:
+        with file.open("rb") as content:  # stays this version also where another takes the file's place
             self._call(self._store.put, key, content)
+            return os.fstat(content.fileno()).st_size
 
     def list(self, folder: str) -> Iterator[StoredObject]:
         """Yield the objects in a folder and below it, in no order. Raises StoreError."""
@@ -139,23 +129,31 @@ class ObjectStore:
             for one in page:
                 yield StoredObject(one["path"], one["size"], one["last_modified"].timestamp())
 
-    def size(self, key: str) -> int:
-        """Return the size of an object, bytes.
+    def version(self, key: str) -> tuple[int, str | None]:
+        """Return the size of an object in bytes, and what tells this version of it from another one.
 
         Raises:
             ObjectGoneError: it is not there.
             StoreError: the store does not answer, or refuses.
         """
-        return int(self._call(self._store.head, key)["size"])
+        found = self._call(self._store.head, key)
+        return int(found["size"]), found["e_tag"]
 
-    def read(self, key: str, begin: int, end: int) -> Iterator[bytes]:
+    def read(self, key: str, begin: int, end: int, version: str | None = None) -> Iterator[bytes]:
         """Return the bytes from ``begin`` up to ``end`` in pieces, each by a request; the first is made at once.
 
-        A reader may thus pause for as long as it likes. Raises like size, also while it is read.
+        A reader may thus pause for as long as it likes. Raises like :meth:`version`, also while it is read, and
+        StoreError where the object is not of this version any more.
         """
+        condition = {} if version is None else {"if_match": version}
 
         def piece(at: int) -> bytes:
-            return bytes(self._call(self._store.get_range, key, start=at, end=min(end, at + _PIECE_BYTES)))
+            until = min(end, at + _PIECE_BYTES)
+            answer = self._call(self._store.get, key, options={"range": (at, until), **condition})
+            content = bytes(self._call(answer.bytes))
+            if len(content) != until - at:
+                raise self._error("its answer is too short; look at its log")
+            return content
 
         first = piece(begin)
         return chain([first], map(piece, range(begin + _PIECE_BYTES, end, _PIECE_BYTES)))
@@ -174,36 +172,20 @@ class ObjectStore:
         try:
             return function(*arguments, **options)
         except FileNotFoundError as error:
-            if (code := _code(error)) == "NoSuchBucket":
-                raise self._error(_CODES[code]) from None
+            if lacks_bucket(error):
+                raise self._error(meaning_of(error)) from None
             raise ObjectGoneError(
                 f"evidence store {self.uri}: the object is gone; it was removed or never came"
             ) from None
         except (exceptions.BaseError, OSError, ValueError) as error:
-            raise self._error(_meaning(error)) from None
+            raise self._error(meaning_of(error)) from None
 
     def _error(self, meaning: str) -> StoreError:
         return StoreError(f"evidence store {self.uri}: {meaning}")
 
 
-def _code(error: Exception) -> str:
-    found = _CODE.search(str(error))
-    return found[1] if found else ""
-
-
-def _meaning(error: Exception) -> str:
-    """Return what an error of the library says, in words of our own."""
-    from obstore import exceptions
-
-    if code := _code(error):
-        return _CODES.get(code, f"it refuses ({code})")
-    text = str(error).lower()
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return "it refuses the credentials; correct them, or allow them this bucket and prefix"
-    if "timed out" in text or "timeout" in text:
-        return f"no answer within {_ANSWER_SECONDS:g} s; look at the server and the network"
-    if "dns" in text or "connect" in text or "sending request" in text:
-        return "no connection; check store_endpoint and the network"
-    if status := re.search(r"\b([45]\d\d)\b", text):
-        return f"it answers with status {status[1]}; look at its log"
-    return f"it cannot be used ({type(error).__name__}); look at its log"
+def _authority(file: Path) -> bytes:
+    """Return a PEM file of certificates. Raises TlsFileError: it cannot be read, or holds none."""
+    what = "evidence store TLS"
+    verifying_context(what, ca=file)
+    return require_readable(f"{what} authority", file)

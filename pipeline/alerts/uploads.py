@@ -15,14 +15,18 @@ from pathlib import Path
 
 from pipeline import logs
 from pipeline.alerts.evidence_folder import FILM, FILM_NOTES, PICTURE, EvidenceFolder, Removal
-from pipeline.alerts.object_store import ObjectStore, StoreError
+from pipeline.alerts.object_store import ObjectStore, StoredObject
+from pipeline.alerts.object_store_errors import StoreError
 
 _log = logs.get("evidence")
 
 #: Pauses after failures, seconds: the first one, and the longest.
 _BACKOFF_SECONDS = (1.0, 60.0)
-#: The age of what is stored is looked at so often, seconds.
+#: The age of what is stored is looked at so often, and a removal that failed is tried again after that. Seconds.
 _LOOK_SECONDS = 600.0
+
+#: Size and Unix time of each key, oldest first.
+_Stored = OrderedDict[str, tuple[int, float]]
 
 
 class UploadDrop(StrEnum):
@@ -79,8 +83,9 @@ class Uploads:
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Path, None] = OrderedDict()
         self._news = threading.Condition(self._lock)
-        self._stored: OrderedDict[str, tuple[int, float]] | None = None  # size and Unix time of each key, oldest first
+        self._stored: _Stored | None = None  # None: the store was not reached yet
         self._total = 0
+        self._prune_at = 0.0  # on the monotonic clock; later where the store refuses to remove
         self._is_away = False
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="evidence uploads", daemon=True)
@@ -127,15 +132,18 @@ class Uploads:
         while True:
             try:
                 if self._stored is None:
-                    self._take_stock()
+                    self._stored = self._take_stock()
+                    self._prune(self._stored)
                 path = self._next()
                 if path is None:
                     return
                 if path.name:
-                    self._upload(path)
-                self._prune()
-            except StoreError as error:
-                self._failed(str(error))
+                    self._upload(path, self._stored)
+                self._prune(self._stored)
+            except Exception as error:
+                if not isinstance(error, StoreError):
+                    _log.exception("evidence not uploaded; this is a bug")
+                self._failed(str(error) if isinstance(error, StoreError) else type(error).__name__)
                 if self._rest(pause * random.uniform(0.5, 1.0)):  # noqa: S311  (not a secret)
                     return
                 pause = min(2 * pause, self._longest_pause)
@@ -152,64 +160,69 @@ class Uploads:
                 return next(iter(self._waiting))
             return None if self._is_closing else Path()
 
-    def _upload(self, path: Path) -> None:
-        key = f"{self._place}/{path.parent.name}/{path.name}"
+    def _upload(self, path: Path, stored: _Stored) -> None:
+        key = self._key(path)
         with self._news:
             self._waiting.pop(path, None)  # a newer version that comes meanwhile waits anew
         try:
-            size = path.stat().st_size
-            self._store.put(key, path)
-        except StoreError:
+            size = self._store.put(key, path)
+        except OSError as error:
+            if path.exists():
+                _log.error("evidence not uploaded", file=path.name, error=error.strerror)
+            self._watch.dropped(UploadDrop.UNREADABLE if path.exists() else UploadDrop.QUOTA)
+        except BaseException:
             with self._news:
                 if path.exists():
                     self._waiting[path] = None  # behind the others: one that is refused holds up none of them
                 else:
                     self._watch.dropped(UploadDrop.QUOTA)
             raise
-        except OSError as error:
-            if path.exists():
-                _log.error("evidence not uploaded", file=path.name, error=error.strerror)
-            self._watch.dropped(UploadDrop.UNREADABLE if path.exists() else UploadDrop.QUOTA)
         else:
-            self._note(key, size, time.time())
+            self._note(stored, key, size, time.time())
             self._watch.uploaded()
         with self._lock:
             self._watch.waiting(len(self._waiting))
 
-    def _take_stock(self) -> None:
-        """Find what the store has, and what of the folder it lacks. Raises StoreError."""
-        found = sorted(
-            (one for one in self._store.list(self._place) if one.key.endswith((PICTURE, FILM, FILM_NOTES))),
-            key=lambda one: one.modified_at,
-        )
-        self._stored, self._total = OrderedDict(), 0
-        for one in found:
-            self._note(one.key, one.size, one.modified_at)
-        lacking = [
-            path
-            for path, size in self._folder.files()
-            if self._stored.get(f"{self._place}/{path.parent.name}/{path.name}", (-1, 0.0))[0] != size
-        ]
+    def _take_stock(self) -> _Stored:
+        """Return what the store has, and let the files of the folder wait that it lacks. Raises StoreError."""
+        listed = [one for one in self._store.list(self._place) if one.key.endswith((PICTURE, FILM, FILM_NOTES))]
+        found = {one.key: one for one in listed}
+        stored: _Stored = OrderedDict()
+        self._total = 0
+        for one in sorted(listed, key=lambda one: one.modified_at):
+            self._note(stored, one.key, one.size, one.modified_at)
+        lacking = [path for path, size in self._folder.files() if not _is_of(found.get(self._key(path)), path, size)]
         with self._news:
             for path in lacking:
                 self._waiting.setdefault(path)
             self._watch.waiting(len(self._waiting))
+        return stored
 
-    def _note(self, key: str, size: int, at: float) -> None:
-        assert self._stored is not None
-        self._total += size - self._stored.pop(key, (0, 0.0))[0]
-        self._stored[key] = (size, at)
+    def _key(self, path: Path) -> str:
+        return f"{self._place}/{path.parent.name}/{path.name}"
 
-    def _prune(self) -> None:
-        """Remove the oldest files beyond the quota, and those that are too old. Raises StoreError."""
-        assert self._stored is not None
+    def _note(self, stored: _Stored, key: str, size: int, at: float) -> None:
+        self._total += size - stored.pop(key, (0, 0.0))[0]
+        stored[key] = (size, at)
+
+    def _prune(self, stored: _Stored) -> None:
+        """Remove the oldest files beyond the quota, and those that are too old.
+
+        A store that refuses holds up no upload: it may be one that forbids to remove anything.
+        """
         too_old = time.time() - self._max_age
-        while self._stored:
-            key, (size, at) = next(iter(self._stored.items()))
+        while stored and time.monotonic() >= self._prune_at:
+            key, (size, at) = next(iter(stored.items()))
             if self._total <= self._quota and at >= too_old:
                 return
-            self._store.delete(key)
-            del self._stored[key]
+            try:
+                self._store.delete(key)
+            except StoreError as error:
+                self._prune_at = time.monotonic() + _LOOK_SECONDS
+                self._watch.failed()
+                _log.warning("old evidence not removed from its store", reason=str(error), retry_seconds=_LOOK_SECONDS)
+                return
+            del stored[key]
             self._total -= size
 
     def _rest(self, seconds: float) -> bool:
@@ -234,3 +247,16 @@ class Uploads:
             self._is_away = False
             self._watch.away(False)
             _log.info("evidence is uploaded again")
+
+
+def _is_of(stored: StoredObject | None, path: Path, size: int) -> bool:
+    """Return whether an object is of a file as it is now: of the same size, and not written before it.
+
+    The store's clock counts whole seconds, and may differ from this machine's: then a file is sent once more.
+    """
+    if stored is None or stored.size != size:
+        return False
+    try:
+        return int(path.stat().st_mtime) <= stored.modified_at
+    except OSError:  # removed meanwhile
+        return True

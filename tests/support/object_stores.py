@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from moto.server import ThreadedMotoServer
 
@@ -21,6 +22,7 @@ def serving_s3() -> Iterator[str]:
     """Serve S3 with an empty bucket; gives the endpoint."""
     import boto3
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
@@ -42,9 +44,9 @@ def serving_s3() -> Iterator[str]:
         server.stop()
 
 
-def store_at(endpoint: str, bucket: str = BUCKET) -> ObjectStore:
-    """Return a client; its credentials are in the environment, see :func:`credentials`."""
-    return ObjectStore(StoreAddress(f"s3://{bucket}/site", endpoint))
+def store_at(endpoint: str, bucket: str = BUCKET, **more: float) -> ObjectStore:
+    """Return a client; its credentials are in the environment."""
+    return ObjectStore(StoreAddress(f"s3://{bucket}/site", endpoint), **more)
 
 
 @contextmanager
@@ -59,6 +61,10 @@ def refusing_s3(status: int, code: str) -> Iterator[str]:
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.end_headers()
 
         do_GET = do_PUT = do_DELETE = do_POST = _answer  # noqa: N815  (names of the base class)
 
@@ -81,3 +87,66 @@ def silent_s3() -> Iterator[str]:
     """Listen and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+class Passing:
+    """Passes bytes on between clients and a server, until it is cut off: then connections break and none is taken.
+
+    Args:
+        behind: endpoint of the server.
+        most_sent: a connection breaks when its client has sent so many bytes; None: it does not.
+        refuses: requests of this method get 403, with an answer that repeats the access key.
+    """
+
+    def __init__(self, behind: str, *, most_sent: int | None = None, refuses: str | None = None) -> None:
+        self._behind = int(behind.rpartition(":")[2])
+        self._most_sent, self._refuses = most_sent, refuses
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def __enter__(self) -> Passing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        for each in self._threads:
+            each.join(10)
+
+    def cut(self) -> None:
+        """Break off, as a server that dies."""
+        for each in [self._listener, *self._open]:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._behind))
+            except OSError:
+                return
+            self._open += [client, server]
+            for source, target, most in ((client, server, self._most_sent), (server, client, None)):
+                thread = threading.Thread(target=self._pass, args=(source, target, most), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+        passed = 0
+        with suppress(OSError):
+            while content := source.recv(1 << 16):
+                passed += len(content)
+                if most is not None and passed > most:
+                    break
+                if self._refuses is not None and content.startswith(self._refuses.encode()):
+                    body = f"<Error><Code>AccessDenied</Code><AWSAccessKeyId>{ACCESS_KEY}</AWSAccessKeyId></Error>"
+                    source.sendall(f"HTTP/1.1 403 No\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+                    break
+                target.sendall(content)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +11,13 @@ import object_stores
 import pytest
 from object_stores import ACCESS_KEY, SECRET_KEY, store_at
 from ports import free_port
+from prometheus_client import generate_latest
 
-from pipeline.alerts import object_store
+from pipeline import logs
 from pipeline.alerts.evidence_folder import FILM, PICTURE, EvidenceFolder
-from pipeline.alerts.object_store import ObjectGoneError, ObjectStore, StoreAddress, StoreError
+from pipeline.alerts.object_store import ObjectStore
 from pipeline.alerts.uploads import UploadDrop, Uploads, UploadWatch
-from pipeline.errors import UsageError
+from pipeline.live.metrics import CountedUploads, Metrics
 
 PLACE = "courtyard/north"
 SOON_SECONDS = 60.0  # the machine may be busy
@@ -45,6 +47,7 @@ class Seen(UploadWatch):
     def __init__(self) -> None:
         self.drops: list[UploadDrop] = []
         self.failures = self.uploads = 0
+        self.is_away = False
 
     def uploaded(self) -> None:
         self.uploads += 1
@@ -54,6 +57,9 @@ class Seen(UploadWatch):
 
     def dropped(self, reason: UploadDrop) -> None:
         self.drops.append(reason)
+
+    def away(self, is_away: bool) -> None:
+        self.is_away = is_away
 
 
 def folder_at(path: Path, quota: int = 10**6) -> EvidenceFolder:
@@ -95,11 +101,13 @@ def test_files_of_the_folder_are_in_the_store_byte_by_byte(tmp_path: Path, store
     uploads, _ = uploads_of(folder, store)
     put(folder, "film", film, FILM)
     put(folder, "später", b"a name of other letters")
-    until(lambda: len(keys(store)) == 3)
+    strange = put(folder, "../100 % & more", b"a name that needs escapes")
+    until(lambda: len(keys(store)) == 4)
     assert uploads.close(SOON_SECONDS) == 0
-    assert keys(store) == {"before.jpg", "film.mp4", "später.jpg"}
+    assert keys(store) == {"before.jpg", "film.mp4", "später.jpg", strange.name}
+    assert store.key_of(store.uri_of(f"{PLACE}/gate/{strange.name}")) == f"{PLACE}/gate/{strange.name}"
     key = f"{PLACE}/gate/film.mp4"
-    assert b"".join(store.read(key, 0, store.size(key))) == film
+    assert b"".join(store.read(key, 0, len(film))) == film
     assert b"".join(store.read(key, 1000, 1010)) == film[1000:1010]
     assert store.key_of(store.uri_of(key)) == key
     assert store.key_of("s3://evidence/site-of-others/x.jpg") is None
@@ -147,66 +155,91 @@ def test_the_store_keeps_the_newest_within_its_quota_and_no_others_files(tmp_pat
         until(lambda number=number: f"{number}.jpg" in keys(store))
     uploads.close(SOON_SECONDS)
     assert keys(store) == {"2.jpg", "3.jpg"}
-    uploads, _ = uploads_of(folder_at(tmp_path / "empty"), store, age=-1.0)
+    uploads, _ = uploads_of(folder_at(tmp_path / "empty"), store, age=1e-3)
     until(lambda: not keys(store))
     uploads.close(SOON_SECONDS)
-    assert store.size("courtyard/south/gate/other.jpg") == 17
+    assert store.version("courtyard/south/gate/other.jpg")[0] == len(b"of another worker")
 
 
-def test_an_object_that_is_gone_is_an_error_of_its_own_and_can_be_removed_again(store: ObjectStore) -> None:
-    with pytest.raises(ObjectGoneError, match="the object is gone"):
-        store.size(f"{PLACE}/gate/gone.jpg")
-    store.delete(f"{PLACE}/gate/gone.jpg")
+def test_a_file_that_was_replaced_by_one_of_its_size_after_the_upload_is_sent_after_a_restart(
+    tmp_path: Path, store: ObjectStore
+) -> None:
+    folder = folder_at(tmp_path)
+    uploads, _ = uploads_of(folder, store)
+    path = put(folder, "peak", b"begin")
+    until(lambda: keys(store) == {"peak.jpg"})
+    assert uploads.close(SOON_SECONDS) == 0
+    put(folder, "peak", b"later")  # as the process ends
+    os.utime(path, (time.time() + 2, time.time() + 2))  # the store counts whole seconds
+    uploads, seen = uploads_of(folder_at(tmp_path), store)
+    until(lambda: seen.uploads == 1)
+    assert uploads.close(SOON_SECONDS) == 0
+    assert b"".join(store.read(f"{PLACE}/gate/peak.jpg", 0, 5)) == b"later"
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "says"),
-    [
-        (403, "InvalidAccessKeyId", "it does not know the access key"),
-        (403, "SignatureDoesNotMatch", "the secret key does not fit"),
-        (403, "AccessDenied", "the access key may not do this"),
-        (404, "NoSuchBucket", "the bucket does not exist"),
-    ],
-)
-def test_a_refusal_is_one_line_without_the_key(tmp_path: Path, status: int, code: str, says: str) -> None:
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"x")
-    with object_stores.refusing_s3(status, code) as endpoint, pytest.raises(StoreError) as caught:
-        store_at(endpoint).put("a.jpg", file)
-    line = str(caught.value)
-    assert line.startswith("evidence store s3://evidence/site: ")
-    assert says in line
-    assert "\n" not in line
-    assert ACCESS_KEY not in line
-    assert SECRET_KEY not in line
+def test_a_store_that_dies_and_comes_back_has_everything_in_the_end(
+    tmp_path: Path, server: str, store: ObjectStore
+) -> None:
+    folder = folder_at(tmp_path, quota=10**8)
+    with object_stores.Passing(server) as way:
+        uploads, seen = uploads_of(folder, store_at(way.endpoint))
+        put(folder, "one", b"1")
+        until(lambda: keys(store) == {"one.jpg"})
+        way.cut()
+        for number in range(20):
+            put(folder, f"{number}", b"while it is away")
+        put(folder, "film", bytes(6 * 10**6), FILM)
+        until(lambda: seen.failures > 1 and seen.is_away)
+    assert uploads.close(SOON_SECONDS) == 21
+    assert keys(store) == {"one.jpg"}
+    uploads, seen = uploads_of(folder_at(tmp_path, quota=10**8), store)
+    until(lambda: seen.uploads == 21)
+    assert uploads.close(SOON_SECONDS) == 0
+    assert len(keys(store)) == 22
+    assert not seen.drops
 
 
-def test_a_wrong_bucket_and_an_absent_server_are_one_line_each(tmp_path: Path, server: str) -> None:
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"x")
-    with pytest.raises(StoreError, match="the bucket does not exist"):
-        store_at(server, "nowhere").put("a.jpg", file)
-    with pytest.raises(StoreError, match="no connection; check store_endpoint"):
-        store_at(f"http://127.0.0.1:{free_port()}").put("a.jpg", file)
+def test_a_store_that_forbids_to_remove_still_takes_files(tmp_path: Path, server: str, store: ObjectStore) -> None:
+    folder = folder_at(tmp_path)
+    with object_stores.Passing(server, refuses="POST") as guarded:
+        uploads, seen = uploads_of(folder, store_at(guarded.endpoint), quota=25)
+        for number in range(6):
+            put(folder, f"{number}", b"0123456789")
+        until(lambda: seen.uploads == 6)
+        assert uploads.close(SOON_SECONDS) == 0
+    assert len(keys(store)) == 6
+    assert seen.failures == 1, "it is not asked again for each file"
+    assert not seen.is_away
 
 
-def test_a_store_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "_ANSWER_SECONDS", 0.5)
-    file = tmp_path / "a.jpg"
-    file.write_bytes(b"x")
-    with object_stores.silent_s3() as endpoint, pytest.raises(StoreError, match=r"no answer within 0\.5 s"):
-        store_at(endpoint).put("a.jpg", file)
+def test_no_line_of_the_log_and_no_metric_holds_a_key(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "debug")
+    folder = folder_at(tmp_path)
+    metrics = Metrics()
+    with object_stores.refusing_s3(403, "AccessDenied") as endpoint:
+        uploads = Uploads(
+            folder,
+            store_at(endpoint),
+            PLACE,
+            quota_bytes=10**6,
+            max_age_seconds=1e6,
+            watch=CountedUploads(metrics),
+            backoff_seconds=(0.02, 0.05),
+        )
+        uploads.start()
+        put(folder, "one", b"1")
+        until(lambda: counted(metrics, "evidence_uploads_total", outcome="failed") > 2)
+        assert counted(metrics, "evidence_store_away") == 1
+        assert counted(metrics, "evidence_waiting") == 1
+        uploads.close(SOON_SECONDS)
+    written = "".join(capfd.readouterr())
+    assert written.count("evidence waits for its store") == 1
+    assert "the access key may not do this" in written
+    exposed = generate_latest(metrics.registry).decode()
+    for secret in (ACCESS_KEY, SECRET_KEY):
+        assert secret not in written
+        assert secret not in exposed
 
 
-def test_keys_come_from_files(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    access, secret = tmp_path / "access", tmp_path / "secret"
-    access.write_text(ACCESS_KEY + "\n")
-    secret.write_text(SECRET_KEY + "\n")
-    address = StoreAddress("s3://evidence/site", server, None, access, secret)
-    with pytest.raises(ObjectGoneError):
-        ObjectStore(address).size("gone.jpg")
-    secret.unlink()
-    with pytest.raises(UsageError, match=r"secret key file of the evidence store .*No such file"):
-        ObjectStore(address)
+def counted(metrics: Metrics, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(f"mistwatch_{name}", labels) or 0.0
