@@ -131,7 +131,9 @@ def alerts_router(parts: ConsoleParts) -> APIRouter:
         response_class=Response,
         responses=_NOT_FOUND,
     )
-    def evidence(name: str, wanted: Annotated[str | None, Header(alias="range", max_length=100)] = None) -> Response:
+    def evidence(
+        name: str, wanted: Annotated[str | None, Header(alias="range", include_in_schema=False)] = None
+    ) -> Response:
         path = parts.evidence.file(name)
         if path is None:
             if parts.evidence.store is not None and (key := parts.evidence.key(name)) is not None:

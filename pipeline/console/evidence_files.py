@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
+from pipeline.alerts.evidence_folder import file_name
 from pipeline.alerts.object_store import ObjectStore
 
 #: Files that are served, with their types.
@@ -33,11 +34,13 @@ class EvidenceFiles:
     Args:
         store: where the workers keep their evidence, too. What is not in the folder is read from there; a URI of the
             store counts as there until it is asked for, as to ask about each alert of a list would take too long.
+        site: objects of this site alone are served; None: of all sites in the store.
     """
 
-    def __init__(self, folder: Path | None, store: ObjectStore | None = None) -> None:
+    def __init__(self, folder: Path | None, store: ObjectStore | None = None, site: str | None = None) -> None:
         self._folder = None if folder is None else folder.absolute()
         self.store = store
+        self._site = None if site is None else file_name(site)
 
     def url(self, uri: str) -> str | None:
         """Return the address at which the console serves the file of a URI; None: it is not a file in the folder."""
@@ -69,6 +72,8 @@ class EvidenceFiles:
         if self.store is None or len(parts) != _KEY_PARTS or len(name) > _LONGEST_KEY or not name.isprintable():
             return None
         if any(not part or part.startswith(".") or "\\" in part for part in parts):
+            return None
+        if self._site is not None and parts[0] != self._site:
             return None
         return name if Path(name).suffix.lower() in TYPES else None
 

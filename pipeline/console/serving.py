@@ -12,6 +12,7 @@ import uvicorn
 
 from pipeline.access_settings import AccessSettings
 from pipeline.alerts.object_store import ObjectStore, StoreAddress
+from pipeline.alerts.object_store_errors import StoreError
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
@@ -21,6 +22,7 @@ from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
 from pipeline.console.state import ConsoleState
+from pipeline.console.stored_files import ANSWER_SECONDS
 from pipeline.errors import MistwatchError
 from pipeline.settings import GroupSettings
 from pipeline.sinks.compacted_topic import CompactedTopic
@@ -82,6 +84,7 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
+        stored = None if store is None else ObjectStore(store, answer_seconds=ANSWER_SECONDS)
         self._changes = ChangeDesk(
             self.state,
             _compacted(broker, topics.changes, 1, creates_topics),  # as the workers of a site's file do
@@ -90,7 +93,7 @@ class Console:
         )
         self.parts = ConsoleParts(
             self.state,
-            EvidenceFiles(evidence, None if store is None else ObjectStore(store)),
+            EvidenceFiles(evidence, stored, site),
             self._readers,
             JudgementDesk(self.state, sink),
             self._changes,
@@ -152,7 +155,7 @@ def _compacted(broker: Broker, topic: str | None, partitions: int, create: bool)
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Return whether a line of the web server says something that the console's own log has not."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError)
+    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError | StoreError)
 
 
 def _bound(host: str, port: int, dead_seconds: float) -> socket.socket:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterator
 
 from fastapi import HTTPException
+from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from pipeline.alerts.object_store import ObjectGoneError, ObjectStore, StoreError
+from pipeline import logs
+from pipeline.alerts.object_store import ObjectStore
+from pipeline.alerts.object_store_errors import ObjectGoneError, StoreError
 
+_log = logs.get("console")
+
+#: Limit of a request to the store: a browser waits for it, and so does a thread that others need, too. Seconds.
+ANSWER_SECONDS = 10.0
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
@@ -39,14 +47,16 @@ def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
 def stored_file(store: ObjectStore, key: str, media_type: str, range_header: str | None) -> Response:
     """Return an object as a response; 416 where the range lies beyond its end.
 
+    Where the store fails in the middle of it, the connection is closed: the browser sees that bytes are missing.
+
     Raises:
         HTTPException: 404 it is gone, 502 the store cannot be read.
     """
     try:
-        size = store.size(key)
+        size, version = store.version(key)
         asked = wanted_range(range_header, size)
         begin, end = asked or (0, size)
-        pieces = store.read(key, begin, end) if end > begin else iter(())
+        pieces = store.read(key, begin, end, version) if end > begin else iter(())
     except ObjectGoneError:
         raise HTTPException(404, "this evidence is gone: it was removed from the store, or is not there yet") from None
     except StoreError as error:
@@ -61,4 +71,18 @@ def stored_file(store: ObjectStore, key: str, media_type: str, range_header: str
     }
     if asked is not None:
         headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
-    return StreamingResponse(pieces, 200 if asked is None else 206, headers, media_type)
+    return StreamingResponse(_passed_on(pieces, key), 200 if asked is None else 206, headers, media_type)
+
+
+async def _passed_on(pieces: Iterator[bytes], key: str) -> AsyncIterator[bytes]:
+    """Yield the pieces.
+
+    Raises:
+        StoreError: after its line in the log; the server closes the connection, as with any error.
+    """
+    try:
+        async for piece in iterate_in_threadpool(pieces):
+            yield piece
+    except StoreError as error:
+        _log.warning("evidence broke off on its way to a browser", file=key, reason=str(error))
+        raise
