@@ -485,6 +485,9 @@ class EvidenceSettings(_Strict):
         None, description="file with the access key; default: AWS_ACCESS_KEY_ID, or the role of the machine or pod"
     )
     store_secret_key_file: Path | None = Field(None, description="file with the secret key; as store_access_key_file")
+    store_ca_file: Path | None = Field(
+        None, description="PEM file of the authority of the store's certificate; default: the system's authorities"
+    )
     store_quota_mb: int = Field(
         10_240, ge=1, description="megabytes of this worker in the store; beyond them the oldest are removed"
     )
@@ -495,7 +498,12 @@ class EvidenceSettings(_Strict):
         if self.store is None:
             return None
         return StoreAddress(
-            self.store, self.store_endpoint, self.store_region, self.store_access_key_file, self.store_secret_key_file
+            self.store,
+            endpoint=self.store_endpoint,
+            region=self.store_region,
+            access_key_file=self.store_access_key_file,
+            secret_key_file=self.store_secret_key_file,
+            ca_file=self.store_ca_file,
         )
 
     @model_validator(mode="after")
@@ -1034,7 +1042,7 @@ def _checked(path: Path, document: dict[str, Any], kind: type[_SiteKind]) -> _Si
             "evidence": site.evidence.model_copy(
                 update={
                     name: _file_beside(path, getattr(site.evidence, name))
-                    for name in ("store_access_key_file", "store_secret_key_file")
+                    for name in ("store_access_key_file", "store_secret_key_file", "store_ca_file")
                 }
             ),
         }
