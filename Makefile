@@ -17,11 +17,12 @@ LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_r
 # and ours anew (importing torch and lightning: 20 s of a core in place of 8; collecting the tests: 65 in place of 22).
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests in parallel, a file on one worker, as its fixtures are shared. Those marked waits mostly wait for limits of time, two at
-# a time; those marked alone measure times: they run one after another. A crashed worker ends the run: pytest-xdist 3.8 would
-# hand its finished files out again, and then wait for ever.
+# Tests in parallel, a file on one worker, as its fixtures are shared: three for two cores, as each of two was seen to wait for
+# half of its time. Those marked waits mostly wait for limits of time, two at a time; those marked alone measure times: they run
+# one after another. A crashed worker ends the run: pytest-xdist 3.8 would hand its finished files out again, and then wait for
+# ever.
 BY_FILE   := --dist loadfile --max-worker-restart 0
-PARALLEL  := -n $(or $(WORKERS),2) $(BY_FILE)
+PARALLEL  := -n $(or $(WORKERS),3) $(BY_FILE)
 WAITING   := -n 2 $(BY_FILE)
 
 .PHONY: help venv weights system deploy-tools test fuzz faults soak test-slow test-images test-oldest test-312 lint demo docs screenshots bench clean
@@ -89,7 +90,7 @@ define run
 	  $(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 endef
 
-test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
+test: venv lint weights  ## everything that CI runs; WORKERS=2 runs as many tests in parallel
 	$(call run,not slow)
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out

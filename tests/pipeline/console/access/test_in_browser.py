@@ -33,7 +33,8 @@ def test_a_link_from_another_site_opens_after_the_login_and_again_with_the_sessi
 
         page = follow()
         until(lambda: page.evaluate("document.title") == "Log in – mistwatch", "the login page")
-        assert page.evaluate("getComputedStyle(document.querySelector('form')).display") == "grid"  # its own sheet
+        shape = "getComputedStyle(document.querySelector('form')).display"
+        until(lambda: page.evaluate(shape) == "grid", "the login page's own sheet")
         page.evaluate(
             f"document.getElementById('name').value = 'vera'; "
             f"document.getElementById('password').value = '{PASSWORD}'; document.querySelector('button').click()"
