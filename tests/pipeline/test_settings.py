@@ -530,6 +530,15 @@ def test_a_wrong_evidence_store_is_refused(evidence: dict[str, object], says: st
         site_from_options({"cameras": {"gate": {"source": "a.mp4"}}, "evidence": evidence})
 
 
+def test_files_of_the_evidence_store_stand_beside_the_sites(tmp_path: Path) -> None:
+    keys = "store_access_key_file: secrets/access, store_secret_key_file: /run/secret, store_ca_file: ca.pem"
+    site = load_site(write(tmp_path, f"cameras: {{gate: {{source: a.mp4}}}}\nevidence: {{store: s3://films, {keys}}}\n"))
+    address = site.evidence.store_address
+    assert address is not None
+    assert address.access_key_file == tmp_path / "secrets" / "access"
+    assert (address.secret_key_file, address.ca_file) == (Path("/run/secret"), tmp_path / "ca.pem")
+
+
 def test_an_endpoint_with_credentials_is_refused_without_showing_them() -> None:
     evidence = {"store": "s3://films", "store_endpoint": "https://key:hush-hush@store.example.org"}
     with pytest.raises(SettingsError, match=r"expected http\[s\]://HOST") as caught:
