@@ -75,6 +75,14 @@ class AlertFilm:
         """Return the film as an event names it; None: it has failed."""
         if self.has_failed:
             return None
+        if self.is_due:  # its times come while the event is made: two runs of a recording would differ by chance
+            return Film(
+                uri=self.path.as_uri(),
+                notes=self.notes_path.as_uri(),
+                started_at=None,
+                seconds=None,
+                alert_starts_at_seconds=None,
+            )
         return Film(
             uri=self.uri_of(self.path),
             notes=self.uri_of(self.notes_path),

@@ -300,3 +300,20 @@ def test_many_films_of_many_cameras_are_each_settled_once(tmp_path: Path) -> Non
     assert kept.settle(20) == [FilmOutcome.COMPLETE] * 20
     kept.keeper.close(60)
     assert len(list(tmp_path.glob("*/*.mp4"))) == 20
+
+
+def test_the_film_of_a_recording_is_named_without_times_whether_it_is_there_yet_or_not(kept: Kept) -> None:
+    """Its times come by another thread, and two runs of a recording must give the same events."""
+    kept.films.source = source = WritingSource(kept.films)
+    source.live = False
+    film = kept.films.begin(alert())
+    assert film is not None
+    kept.films.end(film, "s", 12.0)  # the source has reported its times by now
+    named = film.named()
+    assert named is not None
+    assert (named.started_at, named.seconds, named.alert_starts_at_seconds) == (None, None, None)
+    assert kept.keeper.await_due(60.0)
+    assert kept.settle(1) == [FilmOutcome.COMPLETE]
+    assert film.named() == named
+    notes = FilmNotes.model_validate_json(path_of(named.notes).read_bytes())
+    assert notes.alert_starts_at_seconds == 3.5

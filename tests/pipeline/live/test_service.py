@@ -95,7 +95,7 @@ def test_an_alert_open_at_the_end_of_a_recording_ends_with_it(tmp_path: Path, tr
     assert events[-1].data.end_reason == "stream_end"
 
 
-def test_two_runs_give_the_same_alerts_but_for_their_pictures_places(
+def test_two_runs_give_the_same_alerts_but_for_the_places_of_pictures_and_films(
     tmp_path: Path, triton: Server, broker: str
 ) -> None:
     video = write_video(tmp_path / "scene.mp4", [(1.0, DARK), (2.0, BRIGHT), (2.0, DARK)])
@@ -106,6 +106,8 @@ def test_two_runs_give_the_same_alerts_but_for_their_pictures_places(
         told = [json.loads(event.to_json()) for event in events]
         for document in told:
             assert document["data"].pop("evidence")
+            if (film := document["data"].get("film")) is not None:
+                assert {film.pop("uri")[:5], film.pop("notes")[:5]} == {"file:"}
         return told
 
     first = documents(tmp_path / "one")
