@@ -77,8 +77,8 @@ class AlertFilm:
             return None
         if self.is_due:  # its times come while the event is made: two runs of a recording would differ by chance
             return Film(
-                uri=self.path.as_uri(),
-                notes=self.notes_path.as_uri(),
+                uri=self.uri_of(self.path),
+                notes=self.uri_of(self.notes_path),
                 started_at=None,
                 seconds=None,
                 alert_starts_at_seconds=None,
