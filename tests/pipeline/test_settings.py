@@ -532,7 +532,8 @@ def test_a_wrong_evidence_store_is_refused(evidence: dict[str, object], says: st
 
 def test_files_of_the_evidence_store_stand_beside_the_sites(tmp_path: Path) -> None:
     keys = "store_access_key_file: secrets/access, store_secret_key_file: /run/secret, store_ca_file: ca.pem"
-    site = load_site(write(tmp_path, f"cameras: {{gate: {{source: a.mp4}}}}\nevidence: {{store: s3://films, {keys}}}\n"))
+    text = f"cameras: {{gate: {{source: a.mp4}}}}\nevidence: {{store: s3://films, {keys}}}\n"
+    site = load_site(write(tmp_path, text))
     address = site.evidence.store_address
     assert address is not None
     assert address.access_key_file == tmp_path / "secrets" / "access"
