@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.alerts.object_store_errors import ObjectGoneError, StoreError, lacks_bucket, meaning_of
+from pipeline.alerts.object_store_errors import (
+    ObjectGoneError,
+    StoreError,
+    file_error_number,
+    is_of_library,
+    lacks_bucket,
+    meaning_of,
+)
 from pipeline.errors import UsageError
 from pipeline.secret_file import read_secret
 from pipeline.tls import require_readable, verifying_context
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, S3Store
+    from obstore.store import ClientConfig, S3Credential, S3Store
 
 _CONNECT_SECONDS = 5.0
 #: A request that is not answered in full for so long has failed: a part of a film, 5 MB, at 0.7 Mbit/s. Seconds.
@@ -33,8 +40,8 @@ class StoreAddress:
     Attributes:
         uri: ``s3://bucket`` or ``s3://bucket/prefix``.
         endpoint: of a server that is not AWS, ``https://HOST:PORT``; None: AWS.
-        access_key_file, secret_key_file: one line each, read at the start; None: variables of the environment
-            (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY…), or the role of the machine or pod.
+        access_key_file, secret_key_file: one line each, read at the start, and used only together; None: variables of
+            the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY…), or the role of the machine or pod.
         ca_file: PEM file of an authority to trust beside the system's; None: the system's alone.
     """
 
@@ -79,10 +86,14 @@ class ObjectStore:
         options: dict[str, Any] = {} if address.region is None else {"region": address.region}
         if address.endpoint is not None:
             options["endpoint"] = address.endpoint
-        if address.access_key_file is not None:
-            options["access_key_id"] = read_secret("access key file of the evidence store", address.access_key_file)
-        if address.secret_key_file is not None:
-            options["secret_access_key"] = read_secret("secret key file of the evidence store", address.secret_key_file)
+        if address.access_key_file is not None and address.secret_key_file is not None:
+            credential: S3Credential = {
+                "access_key_id": read_secret("access key file of the evidence store", address.access_key_file),
+                "secret_access_key": read_secret("secret key file of the evidence store", address.secret_key_file),
+                "expires_at": None,
+            }
+            # As options, the keys would be sent with the environment's AWS_SESSION_TOKEN, which is of other keys.
+            options["credential_provider"] = lambda: credential
         client: ClientConfig = {
             "allow_http": (address.endpoint or "").startswith("http://"),
             "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
@@ -119,7 +130,15 @@ class ObjectStore:
             OSError: the file cannot be read.
         """
         with file.open("rb") as content:  # stays this version also where another takes the file's place
-            self._call(self._store.put, key, content)
+            # The library opens it by itself: its threads would read a file object of Python also while Python ends, and
+            # abort the process. One part at a time, as all parts in flight share the line, and each has a time limit.
+            opened = Path(f"/proc/self/fd/{content.fileno()}")
+            try:
+                self._store.put(key, opened, max_concurrency=1)
+            except BaseException as error:
+                if (number := file_error_number(error)) is not None:
+                    raise OSError(number, os.strerror(number), str(file)) from None
+                raise self._translated(error) from None
             return os.fstat(content.fileno()).st_size
 
     def list(self, folder: str) -> Iterator[StoredObject]:
@@ -136,7 +155,7 @@ class ObjectStore:
             ObjectGoneError: it is not there.
             StoreError: the store does not answer, or refuses.
         """
-        found = self._call(self._store.head, key)
+        found = self._ask(self._store.head, key)
         return int(found["size"]), found["e_tag"]
 
     def read(self, key: str, begin: int, end: int, version: str | None = None) -> Iterator[bytes]:
@@ -149,7 +168,7 @@ class ObjectStore:
 
         def piece(at: int) -> bytes:
             until = min(end, at + _PIECE_BYTES)
-            answer = self._call(self._store.get, key, options={"range": (at, until), **condition})
+            answer = self._ask(self._store.get, key, options={"range": (at, until), **condition})
             content = bytes(self._call(answer.bytes))
             if len(content) != until - at:
                 raise self._error("its answer is too short; look at its log")
@@ -158,27 +177,33 @@ class ObjectStore:
         first = piece(begin)
         return chain([first], map(piece, range(begin + _PIECE_BYTES, end, _PIECE_BYTES)))
 
-    def delete(self, key: str) -> None:
-        """Remove an object, if it is there. Raises StoreError."""
-        try:
-            self._call(self._store.delete, key)
-        except ObjectGoneError:
-            return
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects, those of them that are there, by one request for each thousand. Raises StoreError."""
+        self._call(self._store.delete, keys)
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
-        """Return what a call of the library returns. Raises StoreError instead of the library's errors, OSError."""
-        from obstore import exceptions
-
+        """Return what a call of the library returns. Raises StoreError instead of the library's errors."""
         try:
             return function(*arguments, **options)
+        except BaseException as error:
+            raise self._translated(error) from None
+
+    def _ask(self, function: Any, key: str, **options: Any) -> Any:
+        """Return the answer of a call about one object. Raises ObjectGoneError: it is not there; else as _call."""
+        try:
+            return function(key, **options)
         except FileNotFoundError as error:
             if lacks_bucket(error):
-                raise self._error(meaning_of(error)) from None
+                raise self._translated(error) from None
             raise ObjectGoneError(
                 f"evidence store {self.uri}: the object is gone; it was removed or never came"
             ) from None
-        except (exceptions.BaseError, OSError, ValueError) as error:
-            raise self._error(meaning_of(error)) from None
+        except BaseException as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """Return a StoreError for an error of the library, and any other error as it is."""
+        return self._error(meaning_of(error)) if is_of_library(error) else error
 
     def _error(self, meaning: str) -> StoreError:
         return StoreError(f"evidence store {self.uri}: {meaning}")

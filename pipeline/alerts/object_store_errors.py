@@ -9,8 +9,10 @@ import re
 
 from pipeline.errors import MistwatchError
 
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+#: In the answer to a request, and in the library's own words on one object of a request for many.
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>|\(code: (\w{1,60})\)$", re.MULTILINE)
 _KIND, _STATUS = re.compile(r"HttpError \{\s*kind: (\w+)"), re.compile(r"\bstatus(?: code)?: ([45]\d\d)\b")
+_FILE_ERROR = re.compile(r"\(os error (\d{1,4})\)|\[Errno (\d{1,4})\]")
 _REGION = "the bucket is in another region; set evidence.store_region"
 _REPLACED = "the object was replaced meanwhile; load it again"
 _GARBLED = "the answer is not that of an object store; check store_endpoint, also its http or https"
@@ -29,6 +31,7 @@ _CODES = {
 _STATUSES = {
     "401": "it refuses the credentials; correct them",
     "403": "it refuses the credentials; correct them, or allow them this bucket and prefix",
+    "404": "it knows no such place; check evidence.store and store_endpoint",
     "412": _REPLACED,
 }
 #: Kinds of failures below HTTP, by the library's names.
@@ -50,13 +53,31 @@ class ObjectGoneError(StoreError):
     """The store does not have the object."""
 
 
-def lacks_bucket(error: Exception) -> bool:
+def is_of_library(error: BaseException) -> bool:
+    """Return whether an error was raised by obstore. Its panics are no Exceptions, and would end a thread for good."""
+    from obstore import exceptions
+
+    return isinstance(error, exceptions.BaseError | OSError | ValueError) or _is_panic(error)
+
+
+def file_error_number(error: BaseException) -> int | None:
+    """Return the errno of a file that obstore could not read; None: the error is of something else.
+
+    It states the number only in its text, and raises other classes for errors of the store.
+    """
+    found = _FILE_ERROR.search(str(error)) if type(error) is OSError else None
+    return None if found is None else int(found[1] or found[2])
+
+
+def lacks_bucket(error: BaseException) -> bool:
     """Return whether an error of the library says that the bucket is missing, not only the object."""
     return _code(error) == "NoSuchBucket"
 
 
-def meaning_of(error: Exception) -> str:
+def meaning_of(error: BaseException) -> str:
     """Return what an error of the library says."""
+    if _is_panic(error):
+        return _GARBLED
     text = str(error)
     if code := _code(error):
         return _CODES.get(code, f"it refuses ({code})")
@@ -71,6 +92,10 @@ def meaning_of(error: Exception) -> str:
     return f"it cannot be used ({type(error).__name__}); look at its log"
 
 
-def _code(error: Exception) -> str:
+def _code(error: BaseException) -> str:
     found = _CODE.search(str(error))
-    return found[1] if found else ""
+    return found[1] or found[2] if found else ""
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"  # the class is in no module that can be imported

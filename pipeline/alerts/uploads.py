@@ -216,7 +216,7 @@ class Uploads:
             if self._total <= self._quota and at >= too_old:
                 return
             try:
-                self._store.delete(key)
+                self._store.delete([key])
             except StoreError as error:
                 self._prune_at = time.monotonic() + _LOOK_SECONDS
                 self._watch.failed()

@@ -6,8 +6,9 @@ import http.server
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from moto.server import ThreadedMotoServer
 
@@ -49,13 +50,20 @@ def store_at(endpoint: str, bucket: str = BUCKET, **more: float) -> ObjectStore:
     return ObjectStore(StoreAddress(f"s3://{bucket}/site", endpoint), **more)
 
 
-@contextmanager
-def refusing_s3(status: int, code: str) -> Iterator[str]:
+def refusing_s3(status: int, code: str) -> AbstractContextManager[str]:
     """Serve an S3 that answers everything with an error, which repeats the access key as AWS does."""
-    body = f"<Error><Code>{code}</Code><AWSAccessKeyId>{ACCESS_KEY}</AWSAccessKeyId></Error>".encode()
+    return answering_s3(status, f"<Error><Code>{code}</Code><AWSAccessKeyId>{ACCESS_KEY}</AWSAccessKeyId></Error>")
 
-    class Refusing(http.server.BaseHTTPRequestHandler):
+
+@contextmanager
+def answering_s3(status: int, text: str, headers: list[dict[str, str]] | None = None) -> Iterator[str]:
+    """Serve an S3 that answers everything alike, and appends the headers of each request to a list."""
+    body = text.encode()
+
+    class Answering(http.server.BaseHTTPRequestHandler):
         def _answer(self) -> None:
+            if headers is not None:
+                headers.append(dict(self.headers))
             self.rfile.read(int(self.headers.get("content-length") or 0))
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
@@ -71,7 +79,13 @@ def refusing_s3(status: int, code: str) -> Iterator[str]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    with _serving(Answering) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -80,6 +94,62 @@ def refusing_s3(status: int, code: str) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Taking:
+    """An S3 that takes objects in parts and forgets them.
+
+    Args:
+        part_seconds: it answers a part after so long.
+
+    Attributes:
+        most_parts: so many parts were on their way at a time.
+        has_begun: a part has begun to come.
+    """
+
+    def __init__(self, part_seconds: float = 0.0) -> None:
+        self._part_seconds = part_seconds
+        self._lock = threading.Lock()
+        self._parts = 0
+        self.most_parts = 0
+        self.has_begun = threading.Event()
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        taking = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                kind = "Initiate" if self.path.endswith("uploads=") or self.path.endswith("uploads") else "Complete"
+                more = "<UploadId>1</UploadId>" if kind == "Initiate" else "<ETag>1</ETag>"
+                name = f"{kind}MultipartUploadResult"
+                self._answer(f"<{name}><Bucket>b</Bucket><Key>k</Key><Location>l</Location>{more}</{name}>".encode())
+
+            def do_PUT(self) -> None:
+                with taking._lock:
+                    taking._parts += 1
+                    taking.most_parts = max(taking.most_parts, taking._parts)
+                taking.has_begun.set()
+                with suppress(OSError):
+                    self.rfile.read(int(self.headers["content-length"]))
+                    time.sleep(taking._part_seconds)
+                    self._answer(b"")
+                with taking._lock:
+                    taking._parts -= 1
+
+            def _answer(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("etag", '"1"')
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        with _serving(Handler) as endpoint:
+            yield endpoint
 
 
 @contextmanager

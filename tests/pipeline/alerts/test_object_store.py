@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.tls import TlsFileError
 
 PLACE = "courtyard/north"
+ENDS = 6  #: ends of a process during an upload
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +44,7 @@ def store(server: str) -> ObjectStore:
 def test_an_object_that_is_gone_is_an_error_of_its_own_and_can_be_removed_again(store: ObjectStore) -> None:
     with pytest.raises(ObjectGoneError, match="the object is gone"):
         store.version(f"{PLACE}/gate/gone.jpg")
-    store.delete(f"{PLACE}/gate/gone.jpg")
+    store.delete([f"{PLACE}/gate/gone.jpg"])
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,7 @@ def test_an_object_that_is_gone_is_an_error_of_its_own_and_can_be_removed_again(
         (404, "NoSuchBucket", "the bucket does not exist"),
         (403, "NewFangled", r"it refuses (NewFangled)"),
         (403, "", "it refuses the credentials"),
+        (404, "", "it knows no such place; check evidence.store and store_endpoint"),
         (500, "", "it answers with status 500"),
         (301, "PermanentRedirect", "the bucket is in another region"),
     ],
@@ -59,14 +64,80 @@ def test_an_object_that_is_gone_is_an_error_of_its_own_and_can_be_removed_again(
 def test_a_refusal_is_one_line_without_the_key(tmp_path: Path, status: int, code: str, says: str) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"x")
-    with object_stores.refusing_s3(status, code) as endpoint, pytest.raises(StoreError) as caught:
-        store_at(endpoint).put("a.jpg", file)
-    line = str(caught.value)
+    with object_stores.refusing_s3(status, code) as endpoint:
+        store = store_at(endpoint)
+        for ask in (lambda: store.put("a.jpg", file), lambda: store.delete(["a.jpg"]), lambda: list(store.list("gate"))):
+            with pytest.raises(StoreError) as caught:
+                ask()
+            assert says in str(caught.value)
+            require_plain(caught.value)
+
+
+def require_plain(error: StoreError) -> None:
+    line = str(error)
     assert line.startswith("evidence store s3://evidence/site: ")
-    assert says in line
     assert "\n" not in line
     assert ACCESS_KEY not in line
     assert SECRET_KEY not in line
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "says"),
+    [
+        ("site/a.jpg", "AccessDenied", "the access key may not do this"),
+        ("site/a.jpg", "NewFangled", "it refuses (NewFangled)"),
+        ("other.jpg", "AccessDenied", "the answer is not that of an object store"),
+    ],
+)
+def test_a_removal_that_is_refused_within_a_good_answer_is_one_line(key: str, code: str, says: str) -> None:
+    """AWS answers so for each object of a request; the library panics where it names another one."""
+    error = f"<Error><Key>{key}</Key><Code>{code}</Code><Message>{ACCESS_KEY} may not</Message></Error>"
+    with (
+        object_stores.answering_s3(200, f"<DeleteResult>{error}</DeleteResult>") as endpoint,
+        pytest.raises(StoreError) as caught,
+    ):
+        store_at(endpoint).delete(["a.jpg", "b.jpg"])
+    assert says in str(caught.value)
+    require_plain(caught.value)
+
+
+def test_a_film_is_sent_one_part_at_a_time(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(bytes(60_000_000))
+    server = object_stores.Taking(part_seconds=0.1)
+    with server.serving() as endpoint:
+        assert store_at(endpoint).put("film.mp4", film) == 60_000_000
+    assert server.most_parts == 1
+
+
+def test_a_process_that_ends_during_an_upload_ends_well(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    with film.open("wb") as file:
+        file.truncate(2 << 30)
+    code = """
+import sys, threading, time
+from pathlib import Path
+from object_stores import store_at
+threading.Thread(target=store_at(sys.argv[1]).put, args=("film.mp4", Path(sys.argv[2])), daemon=True).start()
+print("begun", flush=True)
+time.sleep(float(sys.argv[3]))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    server = object_stores.Taking()
+    with server.serving() as endpoint:
+        for number in range(ENDS):
+            server.has_begun.clear()
+            command = [sys.executable, "-c", code, endpoint, str(film), f"{0.5 + 0.07 * number}"]
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+            assert server.has_begun.is_set(), ended.stderr
+            assert ended.returncode == 0, ended.stderr
+
+
+def test_a_file_that_cannot_be_read_is_no_failure_of_the_store(store: ObjectStore) -> None:
+    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+        store.put("a.jpg", Path("/proc/self/mem"))  # opens, and then cannot be read at its begin
+    assert not isinstance(caught.value, StoreError)
+    assert caught.value.strerror
 
 
 def test_a_wrong_bucket_and_an_absent_server_are_one_line_each(tmp_path: Path, server: str) -> None:
@@ -94,6 +165,12 @@ def test_keys_come_from_files(tmp_path: Path, server: str, monkeypatch: pytest.M
     address = StoreAddress("s3://evidence/site", server, None, access, secret)
     with pytest.raises(ObjectGoneError):
         ObjectStore(address).version("gone.jpg")
+    headers: list[dict[str, str]] = []
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of other keys")
+    with object_stores.answering_s3(403, "", headers) as endpoint, pytest.raises(StoreError):
+        ObjectStore(StoreAddress("s3://evidence/site", endpoint, None, access, secret)).delete(["a.jpg"])
+    assert ACCESS_KEY in headers[0]["authorization"]
+    assert "x-amz-security-token" not in headers[0]
     secret.unlink()
     with pytest.raises(UsageError, match=r"secret key file of the evidence store .*No such file"):
         ObjectStore(address)

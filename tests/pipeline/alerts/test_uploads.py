@@ -38,8 +38,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def store(server: str) -> ObjectStore:
     store = store_at(server)
-    for one in list(store.list(PLACE)):
-        store.delete(one.key)
+    store.delete([one.key for one in store.list(PLACE)])
     return store
 
 
