@@ -126,6 +126,12 @@ class EvidenceFolder:
         with self._lock:
             return list(self._sizes.items())
 
+    def age(self, path: Path) -> float:
+        """Return the seconds since a file was saved; 0: it is not there, or its age cannot be known."""
+        with self._lock:
+            now = self._clock()
+            return max(0.0, now - self._saved_at.get(path, now))
+
     def put(self, path: Path, content: bytes, *, what: str) -> str:
         """Write a file, or replace it, and make room for it; it appears complete or not at all. Return its URI.
 

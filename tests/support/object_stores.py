@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.server
 import logging
+import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -15,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from pipeline.alerts.object_store import ObjectStore, StoreAddress
 
 BUCKET = "evidence"
+_REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) /")
 ACCESS_KEY, SECRET_KEY = "AKIDTESTTEST", "hush-hush-secret"
 
 
@@ -97,7 +100,7 @@ def _serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]
 
 
 class Taking:
-    """An S3 that takes objects in parts and forgets them.
+    """An S3 that takes objects, in parts or whole, and forgets them.
 
     Args:
         part_seconds: it answers a part after so long.
@@ -119,9 +122,12 @@ class Taking:
         taking = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
+
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
-                kind = "Initiate" if self.path.endswith("uploads=") or self.path.endswith("uploads") else "Complete"
+                kind = "Initiate" if self.path.endswith(("uploads", "uploads=")) else "Complete"
                 more = "<UploadId>1</UploadId>" if kind == "Initiate" else "<ETag>1</ETag>"
                 name = f"{kind}MultipartUploadResult"
                 self._answer(f"<{name}><Bucket>b</Bucket><Key>k</Key><Location>l</Location>{more}</{name}>".encode())
@@ -166,11 +172,15 @@ class Passing:
         behind: endpoint of the server.
         most_sent: a connection breaks when its client has sent so many bytes; None: it does not.
         refuses: requests of this method get 403, with an answer that repeats the access key.
+
+    Attributes:
+        methods: number of requests by method.
     """
 
     def __init__(self, behind: str, *, most_sent: int | None = None, refuses: str | None = None) -> None:
         self._behind = int(behind.rpartition(":")[2])
         self._most_sent, self._refuses = most_sent, refuses
+        self.methods: Counter[str] = Counter()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
@@ -210,6 +220,8 @@ class Passing:
         with suppress(OSError):
             while content := source.recv(1 << 16):
                 passed += len(content)
+                if begin := _REQUEST.match(content):
+                    self.methods[begin[1].decode()] += 1
                 if most is not None and passed > most:
                     break
                 if self._refuses is not None and content.startswith(self._refuses.encode()):

@@ -45,8 +45,9 @@ def store(server: str) -> ObjectStore:
 class Seen(UploadWatch):
     def __init__(self) -> None:
         self.drops: list[UploadDrop] = []
-        self.failures = self.uploads = 0
+        self.failures = self.uploads = self.files = 0
         self.is_away = False
+        self.aways: list[bool] = []
 
     def uploaded(self) -> None:
         self.uploads += 1
@@ -59,18 +60,41 @@ class Seen(UploadWatch):
 
     def away(self, is_away: bool) -> None:
         self.is_away = is_away
+        self.aways.append(is_away)
+
+    def waiting(self, files: int) -> None:
+        self.files = files
 
 
-def folder_at(path: Path, quota: int = 10**6) -> EvidenceFolder:
-    return EvidenceFolder(path / "evidence", quota_bytes=quota, max_age_seconds=1e6)
+class Clocks:
+    """Clocks that a test sets: the one that does not jump, and the wall clock."""
+
+    def __init__(self) -> None:
+        self.now, self.wall_now = 1e6, time.time()
+
+    def clock(self) -> float:
+        return self.now
+
+    def wall_clock(self) -> float:
+        return self.wall_now
+
+
+def folder_at(path: Path, quota: int = 10**6, age: float = 1e6, clocks: Clocks | None = None) -> EvidenceFolder:
+    more = {} if clocks is None else {"clock": clocks.clock, "wall_clock": clocks.wall_clock}
+    return EvidenceFolder(path / "evidence", quota_bytes=quota, max_age_seconds=age, **more)
 
 
 def uploads_of(
-    folder: EvidenceFolder, store: ObjectStore, quota: int = 10**7, age: float = 1e6
+    folder: EvidenceFolder,
+    store: ObjectStore,
+    quota: int = 10**7,
+    age: float = 1e6,
+    clocks: Clocks | None = None,
 ) -> tuple[Uploads, Seen]:
     seen = Seen()
+    more = {} if clocks is None else {"clock": clocks.clock, "wall_clock": clocks.wall_clock}
     uploads = Uploads(
-        folder, store, PLACE, quota_bytes=quota, max_age_seconds=age, watch=seen, backoff_seconds=(0.02, 0.05)
+        folder, store, PLACE, quota_bytes=quota, max_age_seconds=age, watch=seen, backoff_seconds=(0.02, 0.05), **more
     )
     uploads.start()
     return uploads, seen
@@ -152,7 +176,7 @@ def test_the_store_keeps_the_newest_within_its_quota_and_no_others_files(tmp_pat
     for number in range(4):
         put(folder, f"{number}", b"0123456789")
         until(lambda number=number: f"{number}.jpg" in keys(store))
-    uploads.close(SOON_SECONDS)
+    assert uploads.close(SOON_SECONDS) == 0
     assert keys(store) == {"2.jpg", "3.jpg"}
     uploads, _ = uploads_of(folder_at(tmp_path / "empty"), store, age=1e-3)
     until(lambda: not keys(store))
@@ -242,3 +266,138 @@ def test_no_line_of_the_log_and_no_metric_holds_a_key(tmp_path: Path, capfd: pyt
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(f"mistwatch_{name}", labels) or 0.0
+
+
+def put_and_await(folder: EvidenceFolder, store: ObjectStore, name: str) -> None:
+    put(folder, name, b"0123456789")
+    until(lambda: f"{name}.jpg" in keys(store))
+
+
+def test_a_clock_that_is_set_late_or_jumps_removes_nothing(tmp_path: Path, store: ObjectStore) -> None:
+    """A box without a battery for its clock begins in 1970; ages count by the clock that does not jump."""
+    earlier = tmp_path / "earlier.jpg"
+    earlier.write_bytes(b"of an earlier run")
+    store.put(f"{PLACE}/gate/earlier.jpg", earlier)
+    clocks = Clocks()
+    clocks.wall_now = 100.0
+    folder = folder_at(tmp_path, clocks=clocks)
+    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    put_and_await(folder, store, "in-1970")
+    clocks.now += 100
+    clocks.wall_now = time.time()
+    put_and_await(folder, store, "set")
+    clocks.wall_now += 1e6
+    put_and_await(folder, store, "jumped")
+    put_and_await(folder, store, "later")
+    assert keys(store) == {f"{name}.jpg" for name in ("earlier", "in-1970", "set", "jumped", "later")}
+    clocks.now += 950
+    put_and_await(folder, store, "after")
+    until(lambda: "in-1970.jpg" not in keys(store))
+    assert uploads.close(SOON_SECONDS) == 0
+    assert keys(store) == {f"{name}.jpg" for name in ("earlier", "set", "jumped", "later", "after")}
+
+
+def test_nothing_is_too_old_before_the_clock_is_set(tmp_path: Path, store: ObjectStore) -> None:
+    clocks = Clocks()
+    clocks.wall_now = 100.0
+    folder = folder_at(tmp_path, clocks=clocks)
+    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    put_and_await(folder, store, "old")
+    clocks.now += 2000
+    put_and_await(folder, store, "new")
+    put_and_await(folder, store, "newer")
+    assert keys(store) == {"old.jpg", "new.jpg", "newer.jpg"}
+    clocks.wall_now = time.time()
+    put_and_await(folder, store, "set")
+    until(lambda: keys(store) == {"new.jpg", "newer.jpg", "set.jpg"})
+    uploads.close(SOON_SECONDS)
+
+
+def test_the_age_of_a_file_that_waited_counts_from_its_own_time(tmp_path: Path, store: ObjectStore) -> None:
+    clocks = Clocks()
+    folder = folder_at(tmp_path, clocks=clocks)
+    put(folder, "waited", b"0123456789")
+    clocks.now += 900
+    clocks.wall_now += 900
+    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    until(lambda: keys(store) == {"waited.jpg"})
+    assert uploads.close(SOON_SECONDS) == 0
+    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)  # also after another start
+    put_and_await(folder, store, "young")
+    clocks.now += 200
+    put_and_await(folder, store, "new")
+    until(lambda: keys(store) == {"young.jpg", "new.jpg"})
+    uploads.close(SOON_SECONDS)
+
+
+def test_a_store_is_not_back_because_a_file_has_vanished(
+    tmp_path: Path, server: str, store: ObjectStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("json", "info")
+    folder = folder_at(tmp_path)
+    with object_stores.Passing(server, refuses="PUT") as guarded:
+        uploads, seen = uploads_of(folder, store_at(guarded.endpoint))
+        path = put(folder, "one", b"1")
+        until(lambda: seen.failures > 1)
+        path.unlink()
+        until(lambda: seen.drops == [UploadDrop.UNREADABLE])
+        assert uploads.close(SOON_SECONDS) == 0
+    assert seen.aways == [True]
+    assert "uploaded again" not in "".join(capfd.readouterr())
+
+
+def test_a_file_in_flight_still_waits(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    folder = folder_at(tmp_path)
+    taking = object_stores.Taking(part_seconds=2.0)
+    with taking.serving() as endpoint:
+        uploads, seen = uploads_of(folder, store_at(endpoint))
+        put(folder, "one", b"1")
+        assert taking.has_begun.wait(SOON_SECONDS)
+        assert seen.files == 1
+        assert uploads.close(0.1) == 1
+        until(lambda: seen.files == 0)
+    assert "evidence not uploaded" in "".join(capfd.readouterr())
+
+
+def test_a_file_that_leaves_the_folder_in_flight_is_lost_for_the_folders_reason(tmp_path: Path) -> None:
+    clocks = Clocks()
+    folder = folder_at(tmp_path, age=1000, clocks=clocks)
+    taking = object_stores.Taking(part_seconds=1.0)
+    with taking.serving() as behind, object_stores.Passing(behind) as way:
+        uploads, seen = uploads_of(folder, store_at(way.endpoint))
+        put(folder, "one", b"1")
+        assert taking.has_begun.wait(SOON_SECONDS)
+        clocks.now += 2000
+        folder.prune()
+        assert seen.drops == [], "the store may still take it"
+        way.cut()
+        until(lambda: seen.drops == [UploadDrop.AGE])
+        assert uploads.close(SOON_SECONDS) == 0
+
+
+def test_the_backlog_is_left_to_the_next_start_when_the_time_of_the_stop_is_over(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    for number in range(10):
+        put(folder, f"{number}", b"0123456789")
+    taking = object_stores.Taking(part_seconds=0.3)
+    with taking.serving() as endpoint:
+        uploads, seen = uploads_of(folder, store_at(endpoint))
+        assert taking.has_begun.wait(SOON_SECONDS)
+        assert uploads.close(0.1) >= 8
+        time.sleep(2)
+    assert seen.uploads <= 2
+
+
+def test_old_files_are_removed_many_at_a_time(tmp_path: Path, server: str, store: ObjectStore) -> None:
+    folder = folder_at(tmp_path)
+    uploads, _ = uploads_of(folder, store)
+    for number in range(20):
+        put(folder, f"{number}", b"0123456789")
+    until(lambda: len(keys(store)) == 20)
+    assert uploads.close(SOON_SECONDS) == 0
+    with object_stores.Passing(server) as way:
+        uploads, _ = uploads_of(folder, store_at(way.endpoint), quota=10)
+        until(lambda: len(keys(store)) == 1)
+        uploads.close(SOON_SECONDS)
+        assert way.methods["POST"] == 1
