@@ -29,7 +29,7 @@ from pipeline.console.documents import (
     Similar,
 )
 from pipeline.console.evidence_files import TYPES
-from pipeline.console.stored_files import stored_file
+from pipeline.console.stored_files import StoredFiles
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.sinks.base import SinkUnavailableError
 
@@ -50,6 +50,7 @@ def alerts_router(parts: ConsoleParts) -> APIRouter:
     """Return the routes of alerts, groups and evidence."""
     router = APIRouter()
     state = parts.state
+    stored = None if parts.evidence.store is None else StoredFiles(parts.evidence.store)
 
     @router.get("/api/alerts", tags=["alerts"], summary="List alerts, newest first")
     def alerts(
@@ -132,12 +133,14 @@ def alerts_router(parts: ConsoleParts) -> APIRouter:
         responses=_NOT_FOUND,
     )
     def evidence(
-        name: str, wanted: Annotated[str | None, Header(alias="range", include_in_schema=False)] = None
+        name: str,
+        wanted: Annotated[str | None, Header(alias="range", include_in_schema=False)] = None,
+        if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Response:
         path = parts.evidence.file(name)
         if path is None:
-            if parts.evidence.store is not None and (key := parts.evidence.key(name)) is not None:
-                return stored_file(parts.evidence.store, key, TYPES[PurePosixPath(key).suffix.lower()], wanted)
+            if stored is not None and (key := parts.evidence.key(name)) is not None:
+                return stored.response(key, TYPES[PurePosixPath(key).suffix.lower()], wanted, if_range)
             raise HTTPException(404, "this evidence is gone: it was older than the site keeps it, or was never here")
         headers = {"cache-control": "private, max-age=300", "content-disposition": "inline"}
         return FileResponse(path, media_type=TYPES[path.suffix.lower()], headers=headers)

@@ -46,8 +46,8 @@ def create_app(parts: ConsoleParts) -> FastAPI:
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
     @app.get("/healthz", tags=["health"], summary="Alive")
-    def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}  # without a thread: they may all wait for something
 
     @app.get("/readyz", tags=["health"], summary="The alerts were read and can be read", responses={503: {}})
     def readyz() -> dict[str, str]:

@@ -44,7 +44,8 @@ def links_router(evidence: EvidenceFiles) -> APIRouter:
     @router.post("", summary="Make a signed link to a picture or film", status_code=201, responses=_NOT_FOUND)
     def sign(wanted: NewLink, request: Request) -> Link:
         path = unquote(wanted.url)
-        if evidence.file(path.removeprefix(_FOLDER)) is None:
+        name = path.removeprefix(_FOLDER)
+        if evidence.file(name) is None and evidence.key(name) is None:
             raise HTTPException(404, "this evidence is gone: it was older than the site keeps it, or was never here")
         ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=wanted.hours)
         links: SignedLinks = request.scope["mistwatch.links"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import object_stores
 import pytest
+from guarded_console import write_users
 from ports import free_port
 from starlette.testclient import TestClient
 
 from pipeline import logs
+from pipeline.access_settings import AccessSettings
 from pipeline.alerts.object_store import StoreAddress
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
@@ -19,7 +23,7 @@ from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.readers import Topics
 from pipeline.console.serving import Console
 from pipeline.console.state import ConsoleState
-from pipeline.console.stored_files import wanted_range
+from pipeline.console.stored_files import AT_ONCE, wanted_range
 
 FILM = bytes(range(256)) * 40
 KEY = "courtyard/north/gate/film.mp4"
@@ -66,6 +70,55 @@ def test_a_film_is_served_whole_and_in_ranges(client: TestClient) -> None:
     assert client.get(f"/evidence/{KEY}", headers={"range": many}).content == FILM
     beyond = client.get(f"/evidence/{KEY}", headers={"range": "bytes=99999-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(FILM)}")
+
+
+def test_a_range_is_of_the_version_that_the_browser_has_or_the_whole_is_sent(client: TestClient) -> None:
+    version = client.get(f"/evidence/{KEY}").headers["etag"]
+    part = client.get(f"/evidence/{KEY}", headers={"range": "bytes=256-511", "if-range": version})
+    assert (part.status_code, part.content) == (206, bytes(range(256)))
+    other = client.get(f"/evidence/{KEY}", headers={"range": "bytes=256-511", "if-range": '"of another version"'})
+    assert (other.status_code, other.content) == (200, FILM)
+
+
+def test_a_signed_link_opens_an_object_that_is_only_in_the_store(server: str, tmp_path: Path) -> None:
+    film = tmp_path / "film"
+    film.write_bytes(FILM)
+    object_stores.store_at(server).put(KEY, film)
+    users = write_users(tmp_path / "users.yaml", otto=("operator", "correct horse battery"))
+    address, access = StoreAddress("s3://evidence/site", server), AccessSettings(users_file=users)
+    console = Console(f"127.0.0.1:{free_port()}", Topics(), site="courtyard", store=address, port=0, access=access)
+    console.start()
+    try:
+        with httpx.Client(base_url=console.url, headers={"origin": console.url}, timeout=120, trust_env=False) as otto:
+            otto.post("/login", data={"name": "otto", "password": "correct horse battery"})
+            otto.headers["x-csrf-token"] = otto.get("/api/session").json()["csrf_token"]
+            answer = otto.post("/api/links", json={"url": f"/evidence/{KEY}"})
+            assert answer.status_code == 201, answer.text
+            foreign = otto.post("/api/links", json={"url": f"/evidence/{KEY.replace('courtyard', 'backyard')}"})
+            assert foreign.status_code == 404
+        assert httpx.get(f"{console.url}/evidence/{KEY}", timeout=120).status_code == 401
+        found = httpx.get(console.url + answer.json()["url"], timeout=120)
+        assert (found.status_code, found.content) == (200, FILM)
+    finally:
+        console.stop()
+
+
+def test_a_store_that_hangs_leaves_the_console_to_others() -> None:
+    """More requests than the web framework has threads: some wait for the store, the others get one line at once."""
+    with object_stores.silent_s3() as endpoint:
+        files = EvidenceFiles(None, object_stores.store_at(endpoint, answer_seconds=8.0))
+        with TestClient(create_app(ConsoleParts(ConsoleState(), files))) as client, ThreadPoolExecutor(60) as browsers:
+            asked = [browsers.submit(client.get, f"/evidence/{KEY}") for _ in range(60)]
+            time.sleep(1.0)
+            began = time.monotonic()
+            for path in ("/healthz", "/readyz", "/api/alerts"):
+                assert client.get(path).status_code == 200
+            assert time.monotonic() - began < 5
+            answers = [one.result() for one in asked]
+    refused = [one for one in answers if one.status_code == 503]
+    assert len(refused) >= 60 - 2 * AT_ONCE
+    assert refused[0].json()["detail"].startswith("the evidence store is slow, and too many requests wait for it")
+    assert {one.status_code for one in answers} == {502, 503}
 
 
 def test_an_object_that_is_gone_is_one_line(client: TestClient) -> None:
