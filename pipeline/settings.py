@@ -473,7 +473,8 @@ class EvidenceSettings(_Strict):
         description="megabytes of each camera's stream that are kept for the pre-roll; 16 hold 32 s of 4 Mbit/s",
     )
     store: Annotated[str, AfterValidator(_store_uri)] | None = Field(
-        None, description="s3://BUCKET[/PREFIX]: keep pictures and films there, too; default: only in state_dir"
+        None,
+        description="s3://BUCKET[/PREFIX]: keep pictures and films there, too; needs worker; default: only in state_dir",
     )
     store_endpoint: Annotated[str, AfterValidator(_store_endpoint)] | None = Field(
         None, description="http[s]://HOST[:PORT] of a store that is not AWS"
@@ -565,7 +566,9 @@ class Site(BaseSettings):
 
     site: Name = Field("site", description="name of this site in alerts")
     worker: Name | None = Field(
-        None, description="name of this worker in the states of cameras; default: its host and process id"
+        None,
+        description="name of this worker in the states of cameras, and its folder in evidence.store, which needs a "
+        "name that no other worker has; default: its host and process id",
     )
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()

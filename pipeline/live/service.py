@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -161,6 +160,22 @@ class Summary:
     scorer_reconnects: int = 0
 
 
+def _place_in_store(site: Site) -> str:
+    """Return the folder of this worker in the evidence store; empty: the site has no store.
+
+    Raises:
+        UsageError: the worker has no name. Two that took their host's would remove each other's objects.
+    """
+    if site.evidence.store is None:
+        return ""
+    if site.worker is None:
+        raise UsageError(
+            "worker: missing (evidence.store needs it); set worker or MISTWATCH_WORKER to a name that no other worker "
+            "of the store has, and that stays the same over restarts"
+        )
+    return f"{file_name(site.site)}/{file_name(site.worker)}"
+
+
 class Service:
     """A site's system. Build it, :meth:`prepare`, :meth:`start`, and :meth:`close` it whatever happened."""
 
@@ -191,8 +206,10 @@ class Service:
             changeable: the site's cameras may change while it runs; see :mod:`pipeline.live.site_update`.
 
         Raises:
+            UsageError: an evidence store needs the worker's name, or cannot be used.
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
         """
+        place = _place_in_store(site)
         self.site = site
         self.metrics = Metrics(detectors=bool(site.detectors))
         self.board = Board()
@@ -222,7 +239,6 @@ class Service:
         self._dead_letters = DeadLetters(dead_topic, self.outbox, site.site, DeadLetterLog(self.metrics))
         address = site.evidence.store_address
         store = None if address is None else ObjectStore(address)
-        place = "/".join(map(file_name, (site.site, site.worker or socket.gethostname())))
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,

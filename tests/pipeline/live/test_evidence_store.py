@@ -14,6 +14,7 @@ from site_runs import BRIGHT, DARK, site, write_video
 from triton_of_brightness import Server
 
 from pipeline.alerts.event import AlertEvent
+from pipeline.errors import UsageError
 from pipeline.live.service import Service
 from pipeline.settings import Site
 
@@ -61,6 +62,18 @@ def named_in(events: list[AlertEvent]) -> set[str]:
     found = {uri for event in events for uri in event.data.evidence}
     films = [event.data.film for event in events if event.data.film is not None]
     return found | {film.uri for film in films} | {film.notes for film in films}
+
+
+def test_a_worker_without_a_name_of_its_own_is_refused_before_it_opens_anything(tmp_path: Path) -> None:
+    """Two workers of one host would have one place, and remove each other's objects."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    cameras = {"gate": {"source": "rtsp://127.0.0.1/gate"}}
+    nameless = site(tmp_path, nowhere, nowhere, cameras, evidence={"store": "s3://evidence/site"})
+    with pytest.raises(
+        UsageError, match=r"worker: missing \(evidence\.store needs it\); set worker or MISTWATCH_WORKER"
+    ):
+        Service(nameless, run="r")
+    assert not nameless.state_dir.exists()
 
 
 def test_alerts_come_without_their_store_and_its_objects_with_the_next_start(
