@@ -194,6 +194,18 @@ WORKERS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "Evidence store",
+        (
+            Panel("Evidence store away", "1 while the object store takes no pictures and films; they are kept.",
+                  ((f"mistwatch_evidence_store_away{{{WORKER}}}", "{{instance}}"),), "state-timeline"),
+            Panel("Evidence waiting", "Pictures and films that the object store lacks.",
+                  ((f"mistwatch_evidence_waiting{{{WORKER}}}", "{{instance}}"),)),
+            Panel("Uploads and losses, in the last hour", "Attempts by outcome, and files lost to the store by reason.",
+                  ((hourly("mistwatch_evidence_uploads_total", WORKER, "outcome"), "{{outcome}}"),
+                   (hourly("mistwatch_evidence_dropped_total", WORKER, "reason"), "lost: {{reason}}"))),
+        ),
+    ),
+    (
         "Group",
         (
             Panel("Cameras of each worker", "Cameras that a worker of a group watches, and its capacity.",

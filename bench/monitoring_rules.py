@@ -100,6 +100,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("AlertsUnsecured", grown("mistwatch_alerts_unsecured_total", "1h"), "0m", "warning",
              "Alerts of camera {{ $labels.camera }} began while the topic of scores was away.",
              "Look at the broker; if the worker dies now, the next one may begin the alert a second time."),
+        Rule("EvidenceStoreAway", "mistwatch_evidence_store_away == 1", "10m", "warning",
+             "The object store takes no pictures and films of worker {{ $labels.instance }}; they are kept.",
+             "Read the reason in the worker's log; bring it back before the folder is full (evidence.quota_mb)."),
+        Rule("EvidenceLost", grown("mistwatch_evidence_dropped_total", "1h"), "0m", "warning",
+             "Pictures and films of worker {{ $labels.instance }} are lost to the store: {{ $labels.reason }}.",
+             "Bring the store back, or raise evidence.quota_mb and evidence.max_age_days."),
     ),
     "workers": (
         Rule("WorkerDown", 'up{job=~".*mistwatch.*"} == 0', "2m", "critical",

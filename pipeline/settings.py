@@ -41,6 +41,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 from operators.tamper.kinds import ALL_KINDS, TamperKind
 from operators.zones import Polygons
 from pipeline.access_settings import AccessSettings
+from pipeline.alerts.object_store import StoreAddress
 from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
@@ -439,6 +440,23 @@ class MetricsSettings(_Strict):
     port: Port
 
 
+#: An object store: bucket names of S3, and a prefix of plain letters.
+_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]*[A-Za-z0-9_-])*/?")
+_ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?/?")
+
+
+def _store_uri(value: str) -> str:
+    if not _STORE.fullmatch(value):
+        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX, of letters, digits and . _ - /")
+    return value.rstrip("/")
+
+
+def _store_endpoint(value: str) -> str:
+    if not _ENDPOINT.fullmatch(value):  # the value is not repeated: it may hold credentials
+        raise ValueError("expected http[s]://HOST[:PORT] without user and path; keys are in files or the environment")
+    return value.rstrip("/")
+
+
 class EvidenceSettings(_Strict):
     quota_mb: int = Field(1024, ge=1, description="megabytes; beyond them the oldest pictures and films are removed")
     max_age_days: float = Field(30.0, gt=0, description="older pictures and films are removed")
@@ -454,6 +472,47 @@ class EvidenceSettings(_Strict):
         le=1024,
         description="megabytes of each camera's stream that are kept for the pre-roll; 16 hold 32 s of 4 Mbit/s",
     )
+    store: Annotated[str, AfterValidator(_store_uri)] | None = Field(
+        None, description="s3://BUCKET[/PREFIX]: keep pictures and films there, too; default: only in state_dir"
+    )
+    store_endpoint: Annotated[str, AfterValidator(_store_endpoint)] | None = Field(
+        None, description="http[s]://HOST[:PORT] of a store that is not AWS"
+    )
+    store_region: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{1,40}$", description="default: AWS_REGION, else us-east-1"
+    )
+    store_access_key_file: Path | None = Field(
+        None, description="file with the access key; default: AWS_ACCESS_KEY_ID, or the role of the machine or pod"
+    )
+    store_secret_key_file: Path | None = Field(None, description="file with the secret key; as store_access_key_file")
+    store_ca_file: Path | None = Field(
+        None, description="PEM file of the authority of the store's certificate; default: the system's authorities"
+    )
+    store_quota_mb: int = Field(
+        10_240, ge=1, description="megabytes of this worker in the store; beyond them the oldest are removed"
+    )
+
+    @property
+    def store_address(self) -> StoreAddress | None:
+        """The address of the store; None: there is none."""
+        if self.store is None:
+            return None
+        return StoreAddress(
+            self.store,
+            endpoint=self.store_endpoint,
+            region=self.store_region,
+            access_key_file=self.store_access_key_file,
+            secret_key_file=self.store_secret_key_file,
+            ca_file=self.store_ca_file,
+        )
+
+    @model_validator(mode="after")
+    def _store_is_whole(self) -> EvidenceSettings:
+        if (self.store_access_key_file is None) != (self.store_secret_key_file is None):
+            raise ValueError("store_access_key_file and store_secret_key_file: only one is set; expected both, or none")
+        if self.store is not None and self.store_quota_mb < self.quota_mb:
+            raise ValueError(f"store_quota_mb must not be below quota_mb ({self.quota_mb}), got {self.store_quota_mb}")
+        return self
 
     @model_validator(mode="after")
     def _films_have_room(self) -> EvidenceSettings:
@@ -980,6 +1039,12 @@ def _checked(path: Path, document: dict[str, Any], kind: type[_SiteKind]) -> _Si
             "detectors": detectors,
             "cameras": cameras,
             "console": site.console.beside(path.parent),
+            "evidence": site.evidence.model_copy(
+                update={
+                    name: _file_beside(path, getattr(site.evidence, name))
+                    for name in ("store_access_key_file", "store_secret_key_file", "store_ca_file")
+                }
+            ),
         }
     )
 

@@ -11,7 +11,7 @@ COPY models ./models
 COPY deploy ./deploy
 RUN python -m build --wheel --no-isolation --outdir dist .
 RUN python -m venv /opt/mistwatch
-RUN for wheel in dist/*.whl; do /opt/mistwatch/bin/python -m pip install --no-cache-dir "${wheel}"; done
+RUN for wheel in dist/*.whl; do /opt/mistwatch/bin/python -m pip install --no-cache-dir "${wheel}[s3]"; done
 # What a running worker does not need; a package manager least of all.
 RUN /opt/mistwatch/bin/python -m pip uninstall --yes pip
 

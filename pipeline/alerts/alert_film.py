@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,7 @@ class AlertFilm:
     notes_path: Path
     draft: Path
     lengths: FilmLengths
+    uri_of: Callable[[Path], str] = Path.as_uri
     heat: list[ClipHeat] = field(default_factory=list)
     ends_at: float | None = None  #: PTS of the alert's end on the clock of its begin
     lead: float | None = None
@@ -75,15 +77,15 @@ class AlertFilm:
             return None
         if self.is_due:  # its times come while the event is made: two runs of a recording would differ by chance
             return Film(
-                uri=self.path.as_uri(),
-                notes=self.notes_path.as_uri(),
+                uri=self.uri_of(self.path),
+                notes=self.uri_of(self.notes_path),
                 started_at=None,
                 seconds=None,
                 alert_starts_at_seconds=None,
             )
         return Film(
-            uri=self.path.as_uri(),
-            notes=self.notes_path.as_uri(),
+            uri=self.uri_of(self.path),
+            notes=self.uri_of(self.notes_path),
             started_at=self.started_at(),
             seconds=self._seconds(),
             alert_starts_at_seconds=None if self.lead is None else rounded(self.lead),

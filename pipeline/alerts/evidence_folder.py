@@ -11,8 +11,9 @@ import time
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Required, TypedDict, Unpack
+from typing import Protocol, Required, TypedDict, Unpack
 from urllib.parse import quote
 
 from pipeline import files
@@ -33,9 +34,27 @@ class EvidenceError(MistwatchError, OSError):
     """A picture or film cannot be encoded or written. One line that names the file or folder."""
 
 
-class EvidenceLimits(TypedDict, total=False):
-    """The limits of the folder and its clocks, see :class:`EvidenceFolder`."""
+class Removal(StrEnum):
+    """Why the folder removes a file."""
 
+    QUOTA = "quota"
+    AGE = "age"
+
+
+class Follower(Protocol):
+    """Is notified of the folder's files, with the folder's lock held."""
+
+    def kept(self, path: Path) -> None:
+        """A file has appeared, or was replaced."""
+
+    def removed(self, path: Path, why: Removal) -> None:
+        """A file was removed."""
+
+
+class EvidenceLimits(TypedDict, total=False):
+    """The limits of the folder and its clocks, and the address of its files, see :class:`EvidenceFolder`."""
+
+    uri_of: Callable[[str], str] | None
     quota_bytes: Required[int]
     max_age_seconds: Required[float]
     clock: Callable[[], float]
@@ -55,6 +74,7 @@ class EvidenceFolder:
         max_age_seconds: files last saved longer ago are removed when one is saved or :meth:`prune` is called.
         clock: gives seconds of a clock that does not jump; ages are counted by it.
         wall_clock: gives seconds since the epoch, as the files' own times.
+        uri_of: returns the URI of a file by its last two names, ``camera/name``; None: files have their ``file://``.
 
     Raises:
         EvidenceError: the folder cannot be made, read or written.
@@ -71,6 +91,8 @@ class EvidenceFolder:
         self._clock = clock = limits.get("clock", time.monotonic)
         self._wall_clock = wall_clock = limits.get("wall_clock", time.time)
         self._wall_ahead = wall_clock() - clock()  # of the clock, when the files' times were last right
+        self._uri_of = limits.get("uri_of")
+        self._follower: Follower | None = None
         self._lock = threading.Lock()
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # bytes of each file, least recently saved first
         self._saved_at: dict[Path, float] = {}  # on the clock
@@ -89,6 +111,20 @@ class EvidenceFolder:
     def path(self, camera: str, name: str, suffix: str) -> Path:
         """Return the place of a file; creates nothing. Camera and name may be any text."""
         return self.folder / file_name(camera) / (file_name(name) + suffix)
+
+    def uri(self, path: Path) -> str:
+        """Return the URI by which events name a file of the folder."""
+        return path.as_uri() if self._uri_of is None else self._uri_of(f"{path.parent.name}/{path.name}")
+
+    def follow(self, follower: Follower) -> None:
+        """Notify a follower of each file from here on."""
+        with self._lock:
+            self._follower = follower
+
+    def files(self) -> list[tuple[Path, int]]:
+        """Return all files and their sizes in bytes, least recently saved first."""
+        with self._lock:
+            return list(self._sizes.items())
 
     def put(self, path: Path, content: bytes, *, what: str) -> str:
         """Write a file, or replace it, and make room for it; it appears complete or not at all. Return its URI.
@@ -111,8 +147,8 @@ class EvidenceFolder:
                 raise
             except OSError as error:
                 raise EvidenceError(f"{what} {path}: {error.strerror}") from None
-            self._add(path, len(content), self._clock())
-        return path.as_uri()
+            self._take(path, len(content))
+        return self.uri(path)
 
     def open_draft(self, path: Path, *, what: str) -> tuple[Path, int]:
         """Open a draft of a file that is written over some time; return its path and its descriptor, to be closed.
@@ -144,7 +180,7 @@ class EvidenceFolder:
                 self._forget(path)
                 self._prune(room_for=size)
                 draft.replace(path)
-                self._add(path, size, self._clock())
+                self._take(path, size)
             files.sync(path.parent)
         except EvidenceError:
             files.remove(draft)
@@ -152,7 +188,7 @@ class EvidenceFolder:
         except OSError as error:
             files.remove(draft)
             raise EvidenceError(f"{what} {path}: {error.strerror}") from None
-        return path.as_uri()
+        return self.uri(path)
 
     def prune(self) -> None:
         """Remove files that are too old, and the oldest ones beyond the quota."""
@@ -199,6 +235,11 @@ class EvidenceFolder:
             with contextlib.suppress(OSError):  # another process removed it
                 os.utime(path, (saved_at + wall_ahead,) * 2)
 
+    def _take(self, path: Path, size: int) -> None:
+        self._add(path, size, self._clock())
+        if self._follower is not None:
+            self._follower.kept(path)
+
     def _add(self, path: Path, size: int, saved_at: float) -> None:
         self._sizes[path] = size
         self._saved_at[path] = saved_at
@@ -213,9 +254,12 @@ class EvidenceFolder:
         too_old = self._clock() - self._max_age
         while self._sizes:
             oldest = next(iter(self._sizes))
-            if self._total + room_for <= self.quota_bytes and self._saved_at[oldest] >= too_old:
+            is_too_old = self._saved_at[oldest] < too_old
+            if self._total + room_for <= self.quota_bytes and not is_too_old:
                 return
             self._forget(oldest)
+            if self._follower is not None:
+                self._follower.removed(oldest, Removal.AGE if is_too_old else Removal.QUOTA)
             with contextlib.suppress(OSError):  # another process removed it; the next ones still go
                 oldest.unlink()
                 oldest.parent.rmdir()  # succeeds with the camera's last picture

@@ -14,17 +14,20 @@ def picture_of(evidence: Iterable[str], folder: Path | None) -> Path | None:
     """Return the first picture of an alert that is a file here, None if there is none.
 
     Args:
-        evidence: URIs; others than ``file:`` are left out.
-        folder: only pictures in this folder count. One from another machine is looked for by its last two names,
-            CAMERA/NAME. None: any picture that exists.
+        evidence: URIs; others than ``file:`` and ``s3:`` are left out.
+        folder: only pictures in this folder count. One from another machine, or of a store, is looked for by its last
+            two names, CAMERA/NAME. None: any picture that exists here.
     """
     for uri in evidence:
         try:
             parts = urlsplit(uri)
             path = Path(unquote(parts.path))
-            if parts.scheme != "file" or path.suffix.lower() not in _SUFFIXES or not path.is_absolute():
+            is_file = parts.scheme == "file"
+            if parts.scheme not in ("file", "s3") or path.suffix.lower() not in _SUFFIXES or not path.is_absolute():
                 continue
-            candidates = [path] if folder is None else [path, folder.joinpath(*path.parts[-2:])]
+            candidates = [path] if is_file else []
+            if folder is not None:
+                candidates.append(folder.joinpath(*path.parts[-2:]))
             for candidate in candidates:
                 if candidate.is_file() and (folder is None or candidate.resolve().is_relative_to(folder.resolve())):
                     return candidate

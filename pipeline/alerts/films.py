@@ -183,7 +183,7 @@ class CameraFilms:
         with self._lock:
             self._number += 1
             number = self._number
-        film = AlertFilm(alert, number, path, notes_path, files.draft_path(path), keeper.lengths)
+        film = AlertFilm(alert, number, path, notes_path, files.draft_path(path), keeper.lengths, keeper.folder.uri)
         try:
             film.draft, descriptor = keeper.folder.open_draft(path, what="film")
         except EvidenceError as error:

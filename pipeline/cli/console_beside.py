@@ -66,6 +66,7 @@ def site_console(site: Site, host: str, port: int, *, evidence: Path | None = No
         Topics.of(site),
         site=site.site,
         evidence=evidence or site.state_dir / "evidence",
+        store=site.evidence.store_address,
         security=kafka.security,
         host=host,
         port=port,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, Header, HTTPException, Path, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -28,6 +29,7 @@ from pipeline.console.documents import (
     Similar,
 )
 from pipeline.console.evidence_files import TYPES
+from pipeline.console.stored_files import stored_file
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.sinks.base import SinkUnavailableError
 
@@ -129,9 +131,13 @@ def alerts_router(parts: ConsoleParts) -> APIRouter:
         response_class=Response,
         responses=_NOT_FOUND,
     )
-    def evidence(name: str) -> Response:
+    def evidence(
+        name: str, wanted: Annotated[str | None, Header(alias="range", include_in_schema=False)] = None
+    ) -> Response:
         path = parts.evidence.file(name)
         if path is None:
+            if parts.evidence.store is not None and (key := parts.evidence.key(name)) is not None:
+                return stored_file(parts.evidence.store, key, TYPES[PurePosixPath(key).suffix.lower()], wanted)
             raise HTTPException(404, "this evidence is gone: it was older than the site keeps it, or was never here")
         headers = {"cache-control": "private, max-age=300", "content-disposition": "inline"}
         return FileResponse(path, media_type=TYPES[path.suffix.lower()], headers=headers)

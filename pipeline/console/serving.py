@@ -11,6 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from pipeline.access_settings import AccessSettings
+from pipeline.alerts.object_store import ObjectStore, StoreAddress
+from pipeline.alerts.object_store_errors import StoreError
 from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
@@ -21,6 +23,7 @@ from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
 from pipeline.console.readers import Readers, Topics
 from pipeline.console.state import ConsoleState
+from pipeline.console.stored_files import ANSWER_SECONDS
 from pipeline.errors import MistwatchError
 from pipeline.settings import GroupSettings
 from pipeline.sinks.compacted_topic import CompactedTopic
@@ -46,6 +49,7 @@ class Console:
         topics: of the site.
         site: only its cameras and alerts; None: all of the topics.
         evidence: folder of the pictures and films; None: none are shown.
+        store: object store of the pictures and films, which is asked for those that the folder does not have.
         security: of the brokers; None: from the environment.
         port: 0: any free one.
         access: users, TLS and names; None: no login, on loopback only.
@@ -60,6 +64,7 @@ class Console:
         *,
         site: str | None = None,
         evidence: Path | None = None,
+        store: StoreAddress | None = None,
         security: KafkaSecurity | None = None,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
@@ -70,7 +75,7 @@ class Console:
         """Bind the address.
 
         Raises:
-            UsageError: the address would be open to everyone, or a file of the access cannot be used.
+            UsageError: the address would be open to everyone, or a file of the access or the store cannot be used.
             ConsoleError: the port is taken or cannot be used.
             BrokerAddressError, KafkaSecurityError: the brokers' settings cannot be used.
         """
@@ -80,6 +85,7 @@ class Console:
         self.state = ConsoleState(site)
         self._readers = Readers(broker, topics, self.state)
         sink = KafkaSink(bootstrap, topics.alerts, create_topic=False, security=security)
+        stored = None if store is None else ObjectStore(store, answer_seconds=ANSWER_SECONDS)
         self._changes = ChangeDesk(
             self.state,
             _compacted(broker, topics.changes, 1, creates_topics),  # as the workers of a site's file do
@@ -88,7 +94,7 @@ class Console:
         )
         self.parts = ConsoleParts(
             self.state,
-            EvidenceFiles(evidence),
+            EvidenceFiles(evidence, stored, site),
             self._readers,
             JudgementDesk(self.state, sink),
             self._changes,
@@ -151,7 +157,7 @@ def _compacted(broker: Broker, topic: str | None, partitions: int, create: bool)
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Return whether a line of the web server says something that the console's own log has not."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError)
+    return record.exc_info is None or not isinstance(record.exc_info[1], BrowserStuckError | StoreError)
 
 
 def _bound(host: str, port: int, dead_seconds: float) -> socket.socket:

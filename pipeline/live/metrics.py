@@ -28,6 +28,7 @@ from pipeline.alerts.films import FilmOutcome
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.alerts.tamper import TamperEvent
+from pipeline.alerts.uploads import UploadDrop, UploadWatch
 from pipeline.errors import MistwatchError
 from pipeline.live.health import Probed, with_probes
 from pipeline.live.listener import Watch, WorkerListener
@@ -124,6 +125,16 @@ class Metrics:
         )
         self.place = Counter("alerts_place", "Alerts by when their place was known", [*watch, "outcome"], **common)
         self.films = Counter("films", "Films of alerts by what became of them", ["camera", "outcome"], **common)
+        self.evidence_uploads = Counter(
+            "evidence_uploads", "Attempts to copy pictures and films to the object store", ["outcome"], **common
+        )
+        self.evidence_dropped = Counter(
+            "evidence_dropped", "Pictures and films that never reached the object store", ["reason"], **common
+        )
+        self.evidence_waiting = Gauge("evidence_waiting", "Pictures and films that wait for the object store", **common)
+        self.evidence_store_away = Gauge(
+            "evidence_store_away", "1 while the object store takes no pictures and films; they are kept", **common
+        )
         self.unsecured = Counter(
             "alerts_unsecured", "Alerts begun while the topic of scores could not take their state", watch, **common
         )
@@ -270,6 +281,28 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=0.5)
+
+
+class CountedUploads(UploadWatch):
+    """Counts uploads of evidence."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def uploaded(self) -> None:
+        self._metrics.evidence_uploads.labels("uploaded").inc()
+
+    def failed(self) -> None:
+        self._metrics.evidence_uploads.labels("failed").inc()
+
+    def dropped(self, reason: UploadDrop) -> None:
+        self._metrics.evidence_dropped.labels(reason).inc()
+
+    def waiting(self, files: int) -> None:
+        self._metrics.evidence_waiting.set(files)
+
+    def away(self, is_away: bool) -> None:
+        self._metrics.evidence_store_away.set(is_away)
 
 
 class MetricsListener(WorkerListener):

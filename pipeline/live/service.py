@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -14,11 +15,13 @@ from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.alert_film import FilmLengths
 from pipeline.alerts.camera_report import TakesChanges
-from pipeline.alerts.evidence import EvidenceStore
+from pipeline.alerts.evidence import EvidenceStore, file_name
 from pipeline.alerts.films import FilmKeeper
+from pipeline.alerts.object_store import ObjectStore
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
+from pipeline.alerts.uploads import Uploads
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.applied_changes import AppliedChanges
 from pipeline.live.audit import Change
@@ -34,7 +37,7 @@ from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.live_pictures import LivePictures
-from pipeline.live.metrics import Metrics, MetricsListener
+from pipeline.live.metrics import CountedUploads, Metrics, MetricsListener
 from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
 from pipeline.live.reporting import CameraReports, default_worker_id
@@ -92,6 +95,8 @@ _LEAST_WORKER_SECONDS, _LEAST_LAST_SECONDS = 2.5, 0.5
 _DECISION_SECONDS = 30.0
 #: Films that are done may take so long to reach the disk when the service stops. Seconds.
 _FILMS_SECONDS = 1.0
+#: The last pictures and films may take so long to the object store; the next start uploads the others. Seconds.
+_UPLOADS_SECONDS = 0.5
 #: Relays and publishers end a little after their limit.
 _GRACE_SECONDS = 0.3
 
@@ -215,13 +220,18 @@ class Service:
         dead_topic = KafkaSink.for_dead_letters(site.kafka)
         self.outbox = Outbox(site.state_dir / "outbox.sqlite", sinks, limits=limits, listener=self._outbox_log)
         self._dead_letters = DeadLetters(dead_topic, self.outbox, site.site, DeadLetterLog(self.metrics))
+        address = site.evidence.store_address
+        store = None if address is None else ObjectStore(address)
+        place = "/".join(map(file_name, (site.site, site.worker or socket.gethostname())))
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
             heat=site.evidence.attention,
             zones=site.evidence.zones,
+            uri_of=None if store is None else lambda name: store.uri_of(f"{place}/{name}"),
         )
+        self.uploads = None if store is None else self._uploads(store, place)
         self.films = self._film_keeper()
         self._outbox_log.watch(self.outbox, self._sinks)
         self.states = self._score_states()
@@ -350,6 +360,20 @@ class Service:
             return None
         lengths = FilmLengths(evidence.pre_roll_seconds, evidence.post_roll_seconds, evidence.film_seconds)
         return FilmKeeper(self.evidence, lengths, self._counted.film)
+
+    def _uploads(self, store: ObjectStore, place: str) -> Uploads:
+        """The uploads of the evidence, which begin with what an earlier run has left."""
+        evidence = self.site.evidence
+        uploads = Uploads(
+            self.evidence,
+            store,
+            place,
+            quota_bytes=evidence.store_quota_mb * 1_000_000,
+            max_age_seconds=evidence.max_age_days * 86_400,
+            watch=CountedUploads(self.metrics),
+        )
+        uploads.start()
+        return uploads
 
     def _score_states(self) -> ScoreStates | None:
         """The publisher of scores; None where the site has switched it off."""
@@ -937,6 +961,8 @@ class Service:
         ends = [] if self.ownership is None else [partial(self.ownership.close, _OWNERSHIP_SECONDS)]
         # The relays have asked the ownership until now.
         at_once([*ends, partial(self._dead_letters.stop, _DEAD_LETTERS_SECONDS)], _ENDS_SECONDS)
+        if self.uploads is not None:
+            self.uploads.close(_UPLOADS_SECONDS)  # after the last films
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self._outbox_log.freeze(self.outbox, self._sinks)
         self.outbox.close()

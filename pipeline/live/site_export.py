@@ -92,6 +92,8 @@ def _make_absolute(document: dict[str, Any]) -> None:
 def _paths(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     yield document, "state_dir"
     yield document, "calibration"
+    evidence = document.get("evidence", {})
+    yield from ((evidence, key) for key in ("store_access_key_file", "store_secret_key_file", "store_ca_file"))
     tls = document.get("triton", {}).get("tls") or {}
     yield from ((tls, key) for key in ("ca", "certificate", "key"))
     security = document.get("kafka", {}).get("security", {})

@@ -226,3 +226,14 @@ def test_the_sample_of_compose_and_the_chart_name_the_same_folders(least: Object
     file.write_text(least["ConfigMap", "site-site"]["data"]["site.yaml"])
     chart = load_group_site(file)
     assert (compose.state_dir, compose.metrics) == (chart.state_dir, chart.metrics)
+
+
+def test_the_setting_of_the_evidence_store_reaches_the_site_and_its_port_is_open(chart: Path, tmp_path: Path) -> None:
+    values = {"site.config.evidence.store": "s3://films/north", "networkPolicy.evidenceStorePorts": "{9000}"}
+    objects = rendered(chart, {**LEAST, **values})
+    file = tmp_path / "site.yaml"
+    file.write_text(objects["ConfigMap", "site-site"]["data"]["site.yaml"])
+    assert load_group_site(file).evidence.store == "s3://films/north"
+    for part in ("worker", "console"):
+        egress = objects["NetworkPolicy", f"site-{part}"]["spec"]["egress"]
+        assert {"ports": [{"port": 9000}]} in egress

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -101,6 +103,15 @@ def console(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     return built(root / "deploy" / "images" / "console.Dockerfile", root, tmp_path_factory.mktemp("console"))
 
 
+@pytest.fixture
+def for_all() -> Iterator[Path]:
+    """A folder that every user can read; pytest's own are of one user, and access(2) knows no capabilities."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_steps_of_the_worker_give_a_worker_without_torch(root: Path, worker: Build, tmp_path: Path) -> None:
@@ -118,7 +129,7 @@ def test_the_steps_of_the_worker_give_a_worker_without_torch(root: Path, worker:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_worker_of_the_image_starts_as_its_user_and_waits_for_the_servers(
-    root: Path, worker: Build, tmp_path: Path
+    root: Path, worker: Build, for_all: Path
 ) -> None:
     """It runs with the environment of the image alone, answers the image's health check, and ends at SIGTERM."""
     port, nowhere = free_port(), free_port()
@@ -127,9 +138,9 @@ def test_the_worker_of_the_image_starts_as_its_user_and_waits_for_the_servers(
     site |= {"state_dir": str(worker.root / "var/lib/mistwatch"), "metrics": {"port": port}}
     site |= {"triton": {"address": f"127.0.0.1:{nowhere}"}, "kafka": {"bootstrap": f"127.0.0.1:{nowhere}"}}
     site["cameras"]["gate"]["password"] = "opensesame"
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    (for_all / "site.yaml").write_text(yaml.safe_dump(site))
     image = steps(root / "deploy" / "images" / "worker.Dockerfile")
-    config = ("run", "--config", str(tmp_path / "site.yaml"))
+    config = ("run", "--config", str(for_all / "site.yaml"))
     with worker.started(image, *config, ports={"9308": str(port)}) as container:
         container.wait_until_healthy()
         users = container.users()

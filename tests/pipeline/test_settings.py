@@ -514,3 +514,34 @@ def test_a_film_that_is_shorter_than_its_pre_roll_is_refused() -> None:
     assert usual.film_seconds > usual.pre_roll_seconds
     with pytest.raises(SettingsError, match="film_seconds must be above pre_roll_seconds"):
         site_from_options({"cameras": cameras, "evidence": {"film_seconds": 5, "pre_roll_seconds": 5}})
+
+
+@pytest.mark.parametrize(
+    ("evidence", "says"),
+    [
+        ({"store": "gs://films"}, "expected s3://BUCKET or s3://BUCKET/PREFIX"),
+        ({"store": "s3://films/../other"}, "expected s3://BUCKET or s3://BUCKET/PREFIX"),
+        ({"store": "s3://films", "store_access_key_file": "key"}, "only one is set; expected both, or none"),
+        ({"store": "s3://films", "quota_mb": 100, "store_quota_mb": 99}, "must not be below quota_mb"),
+    ],
+)
+def test_a_wrong_evidence_store_is_refused(evidence: dict[str, object], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        site_from_options({"cameras": {"gate": {"source": "a.mp4"}}, "evidence": evidence})
+
+
+def test_files_of_the_evidence_store_stand_beside_the_sites(tmp_path: Path) -> None:
+    keys = "store_access_key_file: secrets/access, store_secret_key_file: /run/secret, store_ca_file: ca.pem"
+    text = f"cameras: {{gate: {{source: a.mp4}}}}\nevidence: {{store: s3://films, {keys}}}\n"
+    site = load_site(write(tmp_path, text))
+    address = site.evidence.store_address
+    assert address is not None
+    assert address.access_key_file == tmp_path / "secrets" / "access"
+    assert (address.secret_key_file, address.ca_file) == (Path("/run/secret"), tmp_path / "ca.pem")
+
+
+def test_an_endpoint_with_credentials_is_refused_without_showing_them() -> None:
+    evidence = {"store": "s3://films", "store_endpoint": "https://key:hush-hush@store.example.org"}
+    with pytest.raises(SettingsError, match=r"expected http\[s\]://HOST") as caught:
+        site_from_options({"cameras": {"gate": {"source": "a.mp4"}}, "evidence": evidence})
+    assert "hush-hush" not in str(caught.value)

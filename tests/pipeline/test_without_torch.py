@@ -12,12 +12,12 @@ from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
 
-#: Runs the command with everything of the groups train, serve, evaluate, demo and console made impossible to import.
+#: Runs the command with all of the groups train, serve, evaluate, demo, console and s3 made impossible to import.
 WORKER = """
 import sys
 
 REFUSED = {"torch", "torchvision", "openvino", "safetensors", "sklearn", "pytriton", "noida_db", "cv2"}
-REFUSED |= {"pyarrow", "scipy", "jinja2", "fastapi", "starlette", "uvicorn", "argon2", "authlib"}
+REFUSED |= {"pyarrow", "scipy", "jinja2", "fastapi", "starlette", "uvicorn", "argon2", "authlib", "obstore"}
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):

@@ -28,6 +28,12 @@ def test_a_picture_of_another_machine_is_looked_for_in_the_folder(picture: Path)
     assert picture_of([uri], picture.parent.parent) == picture
 
 
+def test_a_picture_of_an_object_store_is_looked_for_in_the_folder_alone(picture: Path) -> None:
+    uri = "s3://films/site/worker" + picture.as_uri().removeprefix("file://")
+    assert picture_of([uri], None) is None
+    assert picture_of([uri], picture.parent.parent) == picture
+
+
 def test_pictures_outside_the_folder_are_left_out(picture: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -76,7 +76,7 @@ SITE = st.fixed_dictionaries(
         "log": st.just({"level": "debug"}),
         "decoder_memory_mb": st.none() | st.integers(200, 900),
         "hwaccel": st.sampled_from(["auto", "off"]),
-        "evidence": st.just({"max_age_days": 1.5}),
+        "evidence": st.sampled_from([{"max_age_days": 1.5}, {"store": "s3://films/p", "store_ca_file": "/run/ca.pem"}]),
     },
 )
 
