@@ -21,6 +21,8 @@ _SILENCE_SECONDS = 10.0
 STUCK_SECONDS = 20.0
 #: Browsers wait so long before they connect again, milliseconds.
 _RETRY_MS = 1000
+#: The name of the stream in the state of its request, by which its connection finds it.
+STREAM_STATE = "event_stream"
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -56,22 +58,30 @@ class EventStream:
         self._is_over = is_over
         self._stuck_seconds = stuck_seconds
         self._address = "local"
+        self._is_stuck = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send updates until the browser goes, falls behind, or the server stops."""
         gone = asyncio.ensure_future(_disconnected(receive))
         self._address = str(scope["client"][0]) if scope.get("client") else "local"
+        scope.setdefault("state", {})[STREAM_STATE] = self
         try:
             await self._send(send, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await self._stream(send, gone)
             with suppress(TimeoutError):
                 await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            seconds = self._stuck_seconds
-            _log.warning("a browser takes no updates and is disconnected", address=self._address, seconds=seconds)
+            self.given_up()
             raise BrowserStuckError from None
         finally:
             gone.cancel()
+
+    def given_up(self) -> None:
+        """Log once that the browser takes nothing. Its connection is closed, here or by the system."""
+        if not self._is_stuck:
+            self._is_stuck = True
+            seconds = self._stuck_seconds
+            _log.warning("a browser takes no updates and is disconnected", address=self._address, seconds=seconds)
 
     async def _stream(self, send: Send, gone: asyncio.Future[None]) -> None:
         position = self._hub.newest

@@ -17,6 +17,7 @@ from pipeline.console.access import Access, protect, server_options
 from pipeline.console.api import ConsoleParts
 from pipeline.console.app import create_app
 from pipeline.console.changing import ChangeDesk
+from pipeline.console.connection import Connection
 from pipeline.console.event_stream import STUCK_SECONDS, BrowserStuckError
 from pipeline.console.evidence_files import EvidenceFiles
 from pipeline.console.judging import JudgementDesk
@@ -109,6 +110,7 @@ class Console:
                 protect(create_app(self.parts), guarded),
                 log_config=None,
                 lifespan="off",
+                http=Connection,
                 timeout_graceful_shutdown=1,
                 **server_options(settings),
             )

@@ -51,7 +51,7 @@ def run(tmp_path_factory):
 def test_colours_that_only_boxes_name_are_learned(run):
     """The boxes are wider than the squares: a network that believed all their pixels would be wrong around them."""
     figures = run[0].card.figures
-    assert figures["only_boxed"]["mean_accuracy"] > 0.85
+    assert figures["only_boxed"]["mean_accuracy"] > 0.8
     assert figures["only_boxed"]["mean_iou"] > 0.7
     assert figures["levels"][0]["mean_iou"] > 0.8
 

@@ -111,8 +111,9 @@ def test_a_page_elsewhere_that_gives_its_name_this_address_is_refused(console):
     assert ask(console, "/api/cameras", headers={"host": f"localhost:{console.port}"})[0] == 200
 
 
+@pytest.mark.parametrize("size", [100_000, 100], ids=["more than all buffers hold", "less"])
 def test_a_browser_that_reads_nothing_is_disconnected_with_one_line_and_leaves_nothing(
-    console_broker: TestBroker, caplog: pytest.LogCaptureFixture
+    console_broker: TestBroker, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
     console = Console(console_broker.bootstrap, Topics(), port=0, stuck_seconds=1.0)
     console.start()
@@ -125,8 +126,8 @@ def test_a_browser_that_reads_nothing_is_disconnected_with_one_line_and_leaves_n
             numbers: list[int] = []
             reading = threading.Thread(target=lambda: numbers.extend(news(quick, 100)), daemon=True)
             reading.start()
-            for number in range(100):  # more than all buffers between the two hold
-                console.state.hub.publish("news", {"number": number, "text": "x" * 100_000})
+            for number in range(100):
+                console.state.hub.publish("news", {"number": number, "text": "x" * size})
             wait_for(lambda: console.parts.streams == 1)
             # The closing of the connection cannot be flushed to it either, and must not wait for that.
             wait_for(lambda: len(console._server.server_state.connections) == 1)
