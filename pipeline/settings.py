@@ -474,7 +474,7 @@ class EvidenceSettings(_Strict):
     )
     store: Annotated[str, AfterValidator(_store_uri)] | None = Field(
         None,
-        description="s3://BUCKET[/PREFIX]: keep pictures and films there, too; needs worker; default: only in state_dir",
+        description="s3://BUCKET[/PREFIX]: keep pictures and films there, too (needs worker); default: state_dir alone",
     )
     store_endpoint: Annotated[str, AfterValidator(_store_endpoint)] | None = Field(
         None, description="http[s]://HOST[:PORT] of a store that is not AWS"
