@@ -268,6 +268,15 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(f"mistwatch_{name}", labels) or 0.0
 
 
+def since_1970(path: Path, store: ObjectStore) -> tuple[Clocks, EvidenceFolder, Uploads]:
+    """A box whose wall clock was not set yet; files are too old after 1000 s."""
+    clocks = Clocks()
+    clocks.wall_now = 100.0
+    folder = folder_at(path, clocks=clocks)
+    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    return clocks, folder, uploads
+
+
 def put_and_await(folder: EvidenceFolder, store: ObjectStore, name: str) -> None:
     put(folder, name, b"0123456789")
     until(lambda: f"{name}.jpg" in keys(store))
@@ -278,10 +287,7 @@ def test_a_clock_that_is_set_late_or_jumps_removes_nothing(tmp_path: Path, store
     earlier = tmp_path / "earlier.jpg"
     earlier.write_bytes(b"of an earlier run")
     store.put(f"{PLACE}/gate/earlier.jpg", earlier)
-    clocks = Clocks()
-    clocks.wall_now = 100.0
-    folder = folder_at(tmp_path, clocks=clocks)
-    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    clocks, folder, uploads = since_1970(tmp_path, store)
     put_and_await(folder, store, "in-1970")
     clocks.now += 100
     clocks.wall_now = time.time()
@@ -298,10 +304,7 @@ def test_a_clock_that_is_set_late_or_jumps_removes_nothing(tmp_path: Path, store
 
 
 def test_nothing_is_too_old_before_the_clock_is_set(tmp_path: Path, store: ObjectStore) -> None:
-    clocks = Clocks()
-    clocks.wall_now = 100.0
-    folder = folder_at(tmp_path, clocks=clocks)
-    uploads, _ = uploads_of(folder, store, age=1000, clocks=clocks)
+    clocks, folder, uploads = since_1970(tmp_path, store)
     put_and_await(folder, store, "old")
     clocks.now += 2000
     put_and_await(folder, store, "new")
