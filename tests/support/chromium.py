@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -95,8 +96,8 @@ class Chromium:
             f"--user-data-dir={self._profile}",
             "about:blank",
         ]
-        # Through numbers that neither end has, as one may sit where the other must go.
-        read, write = os.dup2(command_read, 63), os.dup2(answer_write, 64)
+        # Through free numbers beyond 4, as one end may sit where the other must go.
+        read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 5) for end in (command_read, answer_write))
         log = os.open(self._profile / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self._pid = os.posix_spawn(
             binary,

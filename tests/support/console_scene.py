@@ -32,6 +32,8 @@ from pipeline.alerts.place import Place
 from pipeline.heat import Heat
 from pipeline.live.recent_scores import JudgedBy, RecentScore
 from pipeline.live.score_states import ScoreRecord
+from pipeline.sinks.compacted_topic import CompactedTopic, Record
+from pipeline.sinks.kafka_broker import Broker
 from pipeline.sources.scale import Part
 
 SITE = "yard"
@@ -73,6 +75,12 @@ class Scene:
         for event in events:
             self.producer.send(ALERTS, key=event.subject.encode(), value=event.to_json())
         self.producer.flush(timeout=30)
+
+    def latest(self, topic: str) -> dict[str, Record]:
+        """Return the newest record of each key of a compacted topic; the topic comes with its first record or here."""
+        found = CompactedTopic(Broker(self.bootstrap), topic, partitions=1)
+        found.ensure()
+        return found.latest()
 
     def raw(self, topic: str, key: str, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Publish any record."""

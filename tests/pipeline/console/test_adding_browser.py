@@ -20,8 +20,6 @@ from pipeline.alerts.camera_report import ReportedChange
 from pipeline.console.readers import Topics
 from pipeline.console.serving import Console
 from pipeline.live.audit import Change, change_of
-from pipeline.sinks.compacted_topic import CompactedTopic, Record
-from pipeline.sinks.kafka_broker import Broker
 
 PASSWORD = "correct horse battery"
 READY = "document.querySelector('#main')?.dataset.ready"
@@ -80,14 +78,9 @@ def log_in(browser: chromium.Chromium, console: Console, name: str, path: str, w
     return page
 
 
-def changes(scene: made.Scene) -> dict[str, Record]:
-    """Return the newest message of each key."""
-    return CompactedTopic(Broker(scene.bootstrap), "mistwatch.changes", partitions=1).latest()
-
-
 def asked(scene: made.Scene, camera: str) -> tuple[dict[str, Any], Change]:
     """Return the newest message about a camera and its change."""
-    record = changes(scene)[f"{made.SITE}/{camera}"]
+    record = scene.latest("mistwatch.changes")[f"{made.SITE}/{camera}"]
     change = change_of(record.headers)
     assert change is not None
     return json.loads(record.value or b""), change
@@ -186,7 +179,7 @@ def test_an_admin_removes_a_camera_after_a_question_that_names_it_and_its_alert(
     assert "Its open alert ends" in page.evaluate("document.querySelector('.fate').textContent")
     press(page, "Enter")  # on Cancel
     page.wait_for("document.querySelector('dialog') === null")
-    assert f"{made.SITE}/dock" not in changes(scene)
+    assert f"{made.SITE}/dock" not in scene.latest("mistwatch.changes")
     page.evaluate("document.querySelector('.remove').click()")
     page.evaluate("document.querySelector('dialog .danger').click()")
     page.wait_for("document.querySelector('.removal [role=status]').dataset.state === 'pending'")

@@ -64,7 +64,7 @@ def settings(http: httpx.Client, camera: str) -> dict[str, Any]:
 
 def message(scene: made.Scene, topic: str, key: str) -> tuple[dict[str, Any], Change]:
     """Return the newest message of a key and its change."""
-    record = CompactedTopic(Broker(scene.bootstrap), topic, partitions=1).latest()[key]
+    record = scene.latest(topic)[key]
     change = change_of(record.headers)
     assert change is not None
     assert record.value is not None
@@ -144,13 +144,13 @@ def test_a_camera_of_a_group_is_changed_on_the_control_topic(http, scene):
     ],
 )
 def test_bad_input_is_one_sentence_and_sends_nothing(http, scene, method, path, body, status, line):
-    before = message(scene, "mistwatch.changes", f"{made.SITE}/gate")
+    before = scene.latest("mistwatch.changes")
     answer = http.request(method, f"/api/cameras/{path}", json=body)
     assert answer.status_code == status, answer.text
     detail = answer.json()["detail"]
     assert line in detail
     assert "\n" not in detail
-    assert message(scene, "mistwatch.changes", f"{made.SITE}/gate") == before
+    assert scene.latest("mistwatch.changes") == before
 
 
 def test_cameras_are_added_and_removed_and_no_credential_goes_out(http, scene):

@@ -15,8 +15,6 @@ import pytest
 from pipeline.alerts.camera_report import ReportedChange
 from pipeline.console.serving import Console
 from pipeline.live.audit import Change, change_of
-from pipeline.sinks.compacted_topic import CompactedTopic
-from pipeline.sinks.kafka_broker import Broker
 
 SECONDS = 60.0
 CORNERS = [(0.2, 0.3), (0.8, 0.3), (0.7, 0.9)]  #: shares of the picture
@@ -34,6 +32,7 @@ def browser(require: Callable[[str], NoReturn]) -> Iterator[chromium.Chromium]:
 @pytest.fixture(scope="module")
 def page(console: Console, scene: made.Scene, browser: chromium.Chromium) -> chromium.Page:
     """The page of a camera whose live picture is not of the box's shape."""
+    scene.latest("mistwatch.changes")  # the topic is there
     scene.reports(report())
     scene.scores(*made.score_records("gate", [0.2] * 200 + [0.5] * 9 + [0.2] * 50))
     scene.picture("gate", made.plain_frame(120, 96, 72))
@@ -48,13 +47,13 @@ def page(console: Console, scene: made.Scene, browser: chromium.Chromium) -> chr
 
 
 def report(**more: Any) -> Any:
-    return made.report("gate", takes_changes="site", heartbeat_seconds=600.0, **{"settings": {}, **more})
+    settings = {"zones": {"sky": {"points": [(0.0, 0.0), (1.0, 0.0), (1.0, 0.1)]}, **more.pop("zones", {})}}
+    return made.report("gate", takes_changes="site", heartbeat_seconds=600.0, settings=settings, **more)
 
 
 def asked(scene: made.Scene) -> tuple[dict[str, Any], Change]:
     """Return all changes of the camera that the topic has, and the last one."""
-    topic = CompactedTopic(Broker(scene.bootstrap), "mistwatch.changes", partitions=1)
-    record = topic.latest()[f"{made.SITE}/gate"]
+    record = scene.latest("mistwatch.changes")[f"{made.SITE}/gate"]
     change = change_of(record.headers)
     assert change is not None
     return json.loads(record.value or b"")["changes"], change
@@ -96,7 +95,7 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     page.wait_for("document.querySelector('.last').dataset.state === 'pending'")
     scene.reports(
         report(
-            settings={"zones": {"road": {"points": points}}},
+            zones={"road": {"points": points}},
             last_change=ReportedChange(by=change.by, at=change.at, problem=None),
         )
     )
@@ -124,6 +123,6 @@ def test_a_tried_threshold_is_applied_and_the_page_says_when_it_is_in_force(page
 
 def test_a_change_for_a_camera_that_has_just_gone_is_one_line(page, scene):
     scene.raw("mistwatch.changes", f"{made.SITE}/gate", b'{"removed": true}')
-    page.evaluate("document.querySelector('[aria-label=\"Delete zone road\"]').click()")
+    page.evaluate("document.querySelector('[aria-label=\"Delete zone sky\"]').click()")
     page.wait_for("document.querySelector('.panel [role=alert]').textContent.includes('it has just been removed')")
     assert [line for line in page.messages if "404" not in line and "422" not in line] == []
