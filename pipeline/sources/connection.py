@@ -292,9 +292,10 @@ class LiveStream(ABC):
                 self._filmer.opened(stream, has_times=self._has_times(container))
             try:
                 yield from self._to_its_end(pump, self._read(container, stream, pump, stop), stop)
-            finally:
+            except SourceError:  # a stop is no end of the stream: its films are to say so
                 if self._filmer is not None:
                     self._filmer.closed()
+                raise
 
     def _choose(self, container: av.container.InputContainer) -> av.VideoStream:
         """Return the stream to watch; FFmpeg need not fetch the other video streams."""

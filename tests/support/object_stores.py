@@ -137,12 +137,15 @@ class Taking:
                     taking._parts += 1
                     taking.most_parts = max(taking.most_parts, taking._parts)
                 taking.has_begun.set()
+                try:
+                    with suppress(OSError):
+                        self.rfile.read(int(self.headers["content-length"]))
+                        time.sleep(taking._part_seconds)
+                finally:  # before the answer, after which the next part may come
+                    with taking._lock:
+                        taking._parts -= 1
                 with suppress(OSError):
-                    self.rfile.read(int(self.headers["content-length"]))
-                    time.sleep(taking._part_seconds)
                     self._answer(b"")
-                with taking._lock:
-                    taking._parts -= 1
 
             def _answer(self, body: bytes) -> None:
                 self.send_response(200)
