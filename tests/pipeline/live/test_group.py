@@ -76,7 +76,7 @@ class Worker(GroupListener):
         self.counts: dict[str, int] = {}
         self.noted: dict[str, tuple[str | None, str]] = {}
         self.watched = 0
-        self.changed = threading.Condition()
+        self.changed = threading.Condition()  # held where two things change that a test sees together
         made: list[Member] = []
         self.group = Group(
             "g",
@@ -103,8 +103,9 @@ class Worker(GroupListener):
     def add_camera(self, name: str, settings: CameraSettings, claim: Claim) -> bool:
         if self.refusal is not None:
             raise self.refusal
-        self.cameras[name] = settings
-        self._note("add", name)
+        with self.changed:
+            self.cameras[name] = settings
+            self._note("add", name)
         return not self.lacks_a_part
 
     def check_camera(self, name: str, settings: CameraSettings) -> None:
@@ -115,8 +116,9 @@ class Worker(GroupListener):
         return difference(self.cameras[name], settings)
 
     def judge_camera(self, name: str, settings: CameraSettings) -> bool:
-        self.cameras[name] = settings
-        self._note("judge anew", name)
+        with self.changed:
+            self.cameras[name] = settings
+            self._note("judge anew", name)
         return True
 
     def can_complete(self, name: str) -> bool:
@@ -128,17 +130,20 @@ class Worker(GroupListener):
             self.changed.notify_all()
 
     def remove_camera(self, name: str) -> Collection[str]:
-        del self.cameras[name]
-        self._note("remove", name)
+        with self.changed:
+            del self.cameras[name]
+            self._note("remove", name)
         return ("fights",)
 
     def hand_over_camera(self, name: str) -> None:
-        del self.cameras[name]
-        self._note("hand over", name)
+        with self.changed:
+            del self.cameras[name]
+            self._note("hand over", name)
 
     def refused(self) -> None:
-        self.counts["refused"] = self.counts.get("refused", 0) + 1
-        self._note("refused", "")
+        with self.changed:
+            self.counts["refused"] = self.counts.get("refused", 0) + 1
+            self._note("refused", "")
 
     def moved(self, direction: str) -> None:
         self.counts[direction] = self.counts.get(direction, 0) + 1
