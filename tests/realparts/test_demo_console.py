@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,24 +23,31 @@ import av
 import chromium
 import numpy as np
 import pytest
-from coded_films import units
-from demo_process import Demo, Run
-from kafka import KafkaConsumer, TopicPartition
-
-from pipeline.courtyard.scene import Courtyard
-from pipeline.courtyard.settings import SceneSettings
+from demo_console import (
+    FPS,
+    MODEL,
+    READY,
+    DemoConsole,
+    Topic,
+    answer,
+    content,
+    demo_console,
+    first_filmed,
+    number_at,
+    numbers_of,
+    scene_of,
+    wait_for,
+)
+from demo_process import Run
 
 # A demo takes a minute and more, and the browser needs the machine beside it.
 pytestmark = [pytest.mark.realparts, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-MODEL, SECONDS, FPS, SEED = "courtyard", 70.0, 12.5, 7001
+SECONDS = 70.0
 #: A second demo has one camera, so that a browser beside it costs no clip, and time for alerts that are alike.
 LONG_SECONDS = 150.0
 JUDGING_SECONDS = 80.0
 NOTE = "seen by the test"
-#: Longer than the watch by this, as the demo renders its films.
-SPARE_SECONDS = 20.0
-READY = "document.querySelector('#main')?.dataset.ready"
 #: Notes when the wall shows each alert, in milliseconds of the clock of this machine.
 WATCH_THE_WALL = """(() => {
   window.shownAt = {};
@@ -51,43 +56,6 @@ WATCH_THE_WALL = """(() => {
   };
   new MutationObserver(look).observe(document.querySelector("#news"), { childList: true });
 })()"""
-
-
-class Topic:
-    """Return the records of a topic from its beginning, with the times at which the broker received them."""
-
-    def __init__(self, bootstrap: str, name: str) -> None:
-        self.records: list[tuple[float, dict[str, Any]]] = []
-        self._name = name
-        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        while not (
-            numbers := self._consumer.partitions_for_topic(self._name)
-        ):  # the topic may come with its first record
-            if self._over.wait(0.2):
-                return
-        self._consumer.assign([TopicPartition(self._name, number) for number in numbers])
-        self._consumer.seek_to_beginning()
-        while not self._over.is_set():
-            for records in self._consumer.poll(timeout_ms=200).values():
-                self.records += [(one.timestamp / 1000, json.loads(one.value)) for one in records if one.value]
-
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(10)
-        self._consumer.close()
-
-    def alerts(self, state: str) -> dict[str, tuple[float, dict[str, Any]]]:
-        """Events of a state by their alert: when the broker got it, and its data."""
-        return {
-            event["data"]["alert_id"]: (at, event["data"])
-            for at, event in self.records
-            if event.get("type", "").startswith("mistwatch.alert.") and event["data"]["state"] == state
-        }
 
 
 @dataclass
@@ -111,24 +79,6 @@ class Seen:
     messages: list[str]
 
 
-def answer(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=20) as found:
-        return json.load(found)
-
-
-def content(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as found:
-        return bytes(found.read())
-
-
-def wait_for(right: Callable[[], Any], what: str, seconds: float) -> Any:
-    limit = time.monotonic() + seconds
-    while not (found := right()):
-        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], NoReturn]) -> Iterator[Seen]:
     """Two cameras."""
@@ -145,22 +95,13 @@ def watched(folder: Path, require: Callable[[str], NoReturn], cameras: int, seco
     """Run a demo with its console, and yield what was seen when it has ended."""
     if chromium.program() is None:
         require("chromium (`make system` installs it)")
-    options = ("--model", MODEL, "--cameras", f"{cameras}", "--seconds", f"{seconds:g}", "--console", "0")
-    demo = Demo(folder / "run", *options)
-    topics: list[Topic] = []
-    try:
-        with chromium.Chromium() as browser:
-            url = demo.wait_until_it_says("the console is at", 600).split()[-1]
-            (bootstrap,) = {one for line in demo.running() for one in re.findall(r"--bootstrap (\S+)", line)}
-            yield look(demo, browser, url, bootstrap, topics, cameras)
-    finally:
-        for topic in topics:
-            topic.close()
-        demo.kill()
+    with demo_console(folder / "run", cameras=cameras, seconds=seconds) as running:
+        yield look(running, cameras)
 
 
-def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topics: list[Topic], cameras: int) -> Seen:
+def look(running: DemoConsole, cameras: int) -> Seen:
     """Use the console while the demo runs, and wait for the demo's end."""
+    browser, url = running.browser, running.url
     wall = browser.open(url, width=1440)
     wall.wait_for(READY)
     wall.evaluate(WATCH_THE_WALL)
@@ -173,8 +114,7 @@ def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topic
         "Object.fromEntries([...document.querySelectorAll('.tile')].map((one) =>"
         " [one.dataset.camera, one.querySelector('.head .chip').textContent]))"
     )
-    alerts, scores = Topic(bootstrap, "mistwatch.alerts"), Topic(bootstrap, "mistwatch.scores")
-    topics += [alerts, scores]
+    alerts, scores = running.topic("mistwatch.alerts"), running.topic("mistwatch.scores")
     alert = wait_for(lambda: first_filmed(url, alerts), "an alert with its film and notes", SECONDS)
     page = browser.open(f"{url}/alerts/{alert['alert']['id']}", width=1440)
     page.wait_for("document.querySelector('video')?.readyState >= 1")
@@ -199,7 +139,7 @@ def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topic
     last_shown = time.time() - 2.0
     messages = [*wall.messages, *page.messages, *camera.messages]
     records = [one for _, one in scores.records if one["camera"] == alert["alert"]["camera"]]
-    run = demo.end(300)
+    run = running.demo.end(300)
     return Seen(
         run=run,
         tiles=tiles,
@@ -217,15 +157,6 @@ def look(demo: Demo, browser: chromium.Chromium, url: str, bootstrap: str, topic
         judged_by=records[-1]["judged_by"],
         messages=messages,
     )
-
-
-def first_filmed(url: str, alerts: Topic) -> dict[str, Any] | None:
-    """Return the answer about an alert whose film and notes are there; None before that."""
-    for name in alerts.alerts("end"):
-        found = answer(f"{url}/api/alerts/{name}")
-        if found["film"] and found["film"]["heat"] and found["can_judge"]:
-            return dict(found)
-    return None
 
 
 def judgements_on(alerts: Topic) -> list[tuple[float, dict[str, Any]]]:
@@ -271,30 +202,16 @@ def try_threshold(browser: chromium.Chromium, url: str, camera: str) -> tuple[ch
     raise AssertionError("the page's count and the answer of the API never agree")
 
 
-# -- the truth -------------------------------------------------------------------------------------------------------
-
-
-def scene_of(camera: str) -> Courtyard:
-    """Return the scene that the demo rendered for a camera."""
-    number = int(camera.rpartition("-")[2]) - 1
-    return Courtyard(SceneSettings(seed=SEED + number, fps=FPS, seconds=SECONDS + SPARE_SECONDS))
-
-
-def pictures_of(film: bytes | Path) -> list[bytes]:
-    """Return the coded pictures of a film without parameter sets, which a camera sends with them."""
-    with av.open(io.BytesIO(film) if isinstance(film, bytes) else str(film)) as container:
-        return [
-            b"".join(unit for unit in units(bytes(packet)) if unit and unit[0] & 0x1F in (1, 5))
-            for packet in container.demux(video=0)
-            if packet.size
-        ]
-
-
-def numbers_of(seen: Seen) -> list[int]:
+def numbers_in_film(seen: Seen) -> list[int]:
     """Return the number that each picture of the film has in the rendered one."""
-    camera = seen.alert["alert"]["camera"]
-    number_of = {coded: number for number, coded in enumerate(pictures_of(seen.run.folder / "films" / f"{camera}.mp4"))}
-    return [number_of[coded] for coded in pictures_of(seen.film)]
+    return numbers_of(seen.film, seen.run.folder / "films" / f"{seen.alert['alert']['camera']}.mp4")
+
+
+def seen_first(seen: Seen) -> int:
+    """Return the number of the first frame that the worker got of the film's camera: its first clip's first one."""
+    (_, begun) = seen.begun[seen.alert["alert"]["id"]]
+    first = min(row["started_pts_seconds"] for row in seen.rows if row["segment"] == begun["segment"])
+    return number_at(first, numbers_in_film(seen), begun, seen.notes)
 
 
 def test_the_demo_runs_to_its_end_beside_its_console(seen: Seen) -> None:
@@ -318,9 +235,9 @@ def test_an_alert_is_on_the_wall_within_two_seconds_of_its_event(seen: Seen) -> 
 
 def test_the_film_of_an_alert_plays_and_shows_its_incident(seen: Seen) -> None:
     assert seen.played_to > 1.0
-    numbers = numbers_of(seen)
+    numbers = numbers_in_film(seen)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    scene = scene_of(seen.alert["alert"]["camera"])
+    scene = scene_of(seen.alert["alert"]["camera"], SECONDS)
     begins = numbers[0] + round(seen.notes["alert_starts_at_seconds"] * FPS)
     about = [one for one in scene.incidents if one.first_frame - FPS <= begins <= one.last_frame]
     if not about:
@@ -336,15 +253,6 @@ def test_the_film_of_an_alert_plays_and_shows_its_incident(seen: Seen) -> None:
     distance = [float(np.abs(there - scene.frame(number)).mean()) for number in (first, first + 5 * int(FPS))]
     assert distance[0] < 6.0 < 60.0
     assert distance[0] < distance[1]
-
-
-def seen_first(seen: Seen) -> int:
-    """Return the number of the first frame that the worker got of the film's camera: its first clip's first one."""
-    numbers = numbers_of(seen)
-    (_, begun) = seen.begun[seen.alert["alert"]["id"]]
-    film_starts_at = begun["started_pts_seconds"] - seen.notes["alert_starts_at_seconds"]
-    first = min(row["started_pts_seconds"] for row in seen.rows if row["segment"] == begun["segment"])
-    return numbers[0] + round((first - film_starts_at) * FPS)
 
 
 def test_the_count_of_a_tried_threshold_is_that_of_replay(seen_alone: Seen, tmp_path: Path) -> None:

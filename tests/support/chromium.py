@@ -59,6 +59,10 @@ class Page:
         """One command of the protocol for this page, and its result."""
         return self._browser.call(method, self._session, **parameters)
 
+    def mouse(self, kind: str, x: float, y: float) -> None:
+        """Have the left button pressed or released, or the mouse moved, at a place of the window."""
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
     def screenshot(self, file: Path, *, height: int | None = None) -> None:
         """The page from its top as PNG: all of it, or ``height`` CSS pixels."""
         size = self._browser.call("Page.getLayoutMetrics", self._session)["cssContentSize"]

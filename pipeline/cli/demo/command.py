@@ -248,6 +248,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     from pipeline.cli.repository import repository_of, serving_together
     from pipeline.courtyard.renderer import render_films
     from pipeline.courtyard.scene import Courtyard
+    from pipeline.live.reloading import SiteReloading
     from pipeline.scoring.served_model import served_model
 
     with contextlib.ExitStack() as servers:
@@ -296,6 +297,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
                 await_cameras=False,
                 repair_scorer=True,
                 servers_lost=lambda: embedded.ended([triton, broker, cameras, consumer]) or watch.trouble(),
+                reloading=SiteReloading(site, lambda: site) if plan.console else None,  # its pages change cameras
             )
         if watch.complete:
             consumer.wait_for(watch.published_events, _CONSUMER_SECONDS)

@@ -70,11 +70,12 @@ class Watch:
         """Update the display, and stop the run in time; called a few times a second."""
         now = datetime.now(UTC)
         self._began = self._began or now
-        for state in states:
+        own = [state for state in states if state.camera in self._witnesses]  # the console may add and remove some
+        for state in own:
             if state.ever_connected:
                 self._joined.setdefault(state.camera, now)
         self._show_incidents()
-        away = [state for state in states if state.camera not in self._joined]
+        away = [state for state in own if state.camera not in self._joined]
         if away:
             if now > self._began + _JOIN:
                 self._trouble = away[0].message or f"camera {away[0].camera}: no picture within {_JOIN.seconds} s"
@@ -115,7 +116,8 @@ class Watch:
     def sheet(self, detector: str) -> ScoreSheet:
         """Return a detector's score sheet of all cameras together."""
         sheets = (
-            of_camera[detector].sheet(self._joined[camera], self._left) for camera, of_camera in self._witnesses.items()
+            of_camera[detector].sheet(self._joined.get(camera, self._left), self._left)
+            for camera, of_camera in self._witnesses.items()
         )
         return sum(sheets, ScoreSheet())
 
@@ -172,8 +174,9 @@ class Watch:
 
     @property
     def _left(self) -> datetime:
-        """End of the watch, known once every camera is connected."""
-        return max(self._joined.values()) + self._length
+        """End of the watch, known once every camera is connected; where none is left, it began with the run."""
+        began = self._began or datetime.now(UTC)
+        return max(self._joined.values(), default=began) + self._length
 
     def _show_incidents(self) -> None:
         """Show the incidents that have begun on the cameras since the last call."""

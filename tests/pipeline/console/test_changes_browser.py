@@ -59,10 +59,6 @@ def asked(scene: made.Scene) -> tuple[dict[str, Any], Change]:
     return json.loads(record.value or b"")["changes"], change
 
 
-def press(page: chromium.Page, kind: str, x: float, y: float) -> None:
-    page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
-
-
 def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, scene):
     page.evaluate("document.querySelector('.draw').click()")
     page.evaluate("document.querySelector('.live').scrollIntoView({block: 'center'})")
@@ -73,8 +69,8 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     left, top, width, height = box
     assert width / height == pytest.approx(96 / 72, rel=0.02)  # the picture is not stretched
     for x, y in CORNERS[:2]:
-        press(page, "mousePressed", left + x * width, top + y * height)
-        press(page, "mouseReleased", left + x * width, top + y * height)
+        page.mouse("mousePressed", left + x * width, top + y * height)
+        page.mouse("mouseReleased", left + x * width, top + y * height)
     # Two points do not make a zone: one line, and nothing is sent.
     page.evaluate(
         "(() => { const name = document.querySelector('.zonelist input'); name.value = 'road';"
@@ -83,8 +79,8 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     page.evaluate("document.querySelector('.zonelist .main').click()")
     page.wait_for("document.querySelector('[role=alert].warn-text').textContent.includes('3 or more points (got 2)')")
     x, y = CORNERS[2]
-    press(page, "mousePressed", left + x * width, top + (y - 0.1) * height)
-    press(page, "mouseReleased", left + x * width, top + (y - 0.1) * height)
+    page.mouse("mousePressed", left + x * width, top + (y - 0.1) * height)
+    page.mouse("mouseReleased", left + x * width, top + (y - 0.1) * height)
     for _ in range(10):  # the keyboard moves the last point down by a hundredth each time
         page.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowDown")
     page.evaluate("document.querySelector('.zonelist .main').click()")

@@ -146,7 +146,7 @@ def test_a_dragged_threshold_counts_what_the_operators_would_have_raised(site, b
         ("mouseMoved", target),
         ("mouseReleased", target),
     ):
-        page.call("Input.dispatchMouseEvent", type=kind, x=x, y=at, button="left", buttons=1, clickCount=1)
+        page.mouse(kind, x, at)
     page.wait_for("document.querySelector('.result [data-count]')?.textContent.startsWith('At 0.50')")
     history = site.state.cameras.get("gate").histories[""]
     expected = len(what_if(history.rows(), settings_with(made.JUDGED, 0.5), max_hole=8).alerts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pipeline.cli.demo.display import DemoDisplay
 from pipeline.cli.demo.truth import Witness
 from pipeline.cli.demo.watch import Watch
 from pipeline.courtyard.settings import Incident, IncidentKind
+from pipeline.live.board import CameraState
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 FPS = 10.0
@@ -131,3 +133,28 @@ def test_the_latest_likeness_of_an_alert_counts_once(watch: Watch) -> None:
         watch.consumed(event.enriched(likeness_to([identity("one", opened)]), None), after(14))
     assert watch.of_the_same_kind() == (1, 1)
     assert watch.alerts == 10
+
+
+def test_a_camera_that_the_console_adds_neither_delays_nor_fails_the_watch() -> None:
+    stop = threading.Event()
+    display = DemoDisplay(Console(file=io.StringIO()))
+    watch = Watch({"c": {"one": Witness([], fps=FPS, sent=list)}}, 0.0, stop=stop, display=display, lines=None)
+    states = [CameraState("c", live=True, ever_connected=True), CameraState("added", live=True)]
+    refresh_until(stop, watch, states)
+    assert (watch.complete, watch.trouble()) == (True, None)
+
+
+def test_a_watch_whose_camera_is_removed_before_it_connects_ends_in_time() -> None:
+    stop = threading.Event()
+    display = DemoDisplay(Console(file=io.StringIO()))
+    watch = Watch({"c": {"one": Witness([], fps=FPS, sent=list)}}, 0.0, stop=stop, display=display, lines=None)
+    refresh_until(stop, watch, [])
+    assert (watch.complete, watch.trouble()) == (True, None)
+    assert watch.sheet("one").incidents == 0
+
+
+def refresh_until(stop: threading.Event, watch: Watch, states: list[CameraState]) -> None:
+    limit = time.monotonic() + 20
+    while not stop.wait(0.1):
+        assert time.monotonic() < limit
+        watch.refresh(states)
