@@ -14,7 +14,7 @@ export class HoursOfTheWeek {
     this.box = h(
       "div",
       { role: "group", "aria-label": of, oninput: () => (this.isTouched = true) },
-      h("label", null, "Time zone ", this.timezone),
+      h("label", { class: "timezone" }, "Time zone ", this.timezone),
       h(
         "table",
         { class: "plain week" },
