@@ -2,14 +2,14 @@
 
 import { show } from "./dom.js";
 import { detail, isFilmAwaited, judge } from "./detail.js";
+import { isWatched } from "./film.js";
 import { get, on } from "./link.js";
 
 export async function start(id) {
   let found;
   let again;
   const load = async () => {
-    const playing = document.querySelector("video");
-    if (found && playing && !playing.paused) return; // a film that is being watched stays
+    if (found && isWatched(document.querySelector("video"))) return;
     found = await get(`/api/alerts/${id}`);
     show(detail(found, { done: () => setTimeout(load, 800), isPage: true }));
     clearTimeout(again);

@@ -2,6 +2,7 @@
 
 import { h, many, show } from "./dom.js";
 import { detail, judge } from "./detail.js";
+import { isWatched } from "./film.js";
 import { get, on } from "./link.js";
 import { row } from "./rows.js";
 
@@ -108,9 +109,9 @@ async function choose(chosenRow, { focus = true } = {}) {
 
 async function refresh() {
   if (!chosen) return;
-  const playing = side.querySelector("video");
+  const film = side.querySelector("video");
   chosen = await get(`/api/alerts/${chosen.alert.id}`);
-  if (!playing || playing.paused) side.replaceChildren(detail(chosen, { done: () => setTimeout(refresh, 800) }));
+  if (!isWatched(film)) side.replaceChildren(detail(chosen, { done: () => setTimeout(refresh, 800) }));
   const old = list.querySelector(`[data-id="${chosen.alert.id}"]`);
   if (old) {
     const fresh = row(chosen.alert);

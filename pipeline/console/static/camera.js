@@ -2,6 +2,7 @@
 
 import { Changes } from "./changes.js";
 import { ago, chip, clock, h, many, picture, score, show, span, words } from "./dom.js";
+import { FullScreen } from "./fullscreen.js";
 import { drawHeat } from "./heat.js";
 import { get, on } from "./link.js";
 import { Removal } from "./removing.js";
@@ -26,12 +27,13 @@ let removal;
 let applied = null; // a threshold that was sent and is not in force yet
 
 async function loadPicture() {
+  shown.screen.allow(Boolean(camera.picture));
   if (!camera.picture) {
     shown.box.classList.add("none");
     return;
   }
   const live = await get(`${path}/picture`);
-  shown.box.style.aspectRatio = `${live.width} / ${live.height}`;
+  shown.screen.setShape(live.width / live.height);
   shown.box.classList.remove("none");
   shown.at = new Date(live.at).getTime();
   shown.heat = live.heat;
@@ -174,12 +176,13 @@ export async function start(subject) {
   shown = { image: h("img", { alt: `Live picture of ${name}` }), canvas: h("canvas", { class: "heat", "aria-hidden": "true" }), age: h("span", { class: "age", hidden: true }) };
   shown.toggle = h("input", { type: "checkbox", checked: true, onchange: () => drawHeat(shown.canvas, shown.toggle.checked ? shown.heat : null) });
   shown.box = h("div", { class: "live none" }, shown.image, shown.canvas, shown.age, picture(null, "", "No live picture. The site publishes some where kafka.pictures_topic is set."));
+  shown.screen = new FullScreen(shown.box, h("label", { class: "check" }, shown.toggle, "heat"));
   changes = new Changes(path, shown.box);
   removal = new Removal(name, path, () => camera, changes);
   await loadCamera();
   const names = camera.detectors.map((one) => one.detector);
   show(
-    h("div", { class: "camera" }, h("section", { class: "view" }, shown.box, h("label", { class: "check" }, shown.toggle, "heat"), changes.last), facts),
+    h("div", { class: "camera" }, h("section", { class: "view" }, shown.screen.box, changes.last), facts),
     h(
       "section",
       { class: "panel" },

@@ -9,7 +9,9 @@ const STATES = { in_force: ["in force", "ok"], pending: ["not in force yet", "wa
 const shown = (value) => {
   if (value === null || value === undefined) return "default";
   if (typeof value !== "object") return String(value);
-  return value.points ? `${value.points.length} points${value.ignore ? ", ignored" : ""}` : value.timezone ? `hours (${value.timezone})` : JSON.stringify(value);
+  const hours = (schedule) => `hours (${schedule.timezone})`;
+  if (value.points) return [`${value.points.length} points`, value.ignore ? "ignored" : "", value.schedule ? hours(value.schedule) : ""].filter(Boolean).join(", ");
+  return value.timezone ? hours(value) : JSON.stringify(value);
 };
 
 /** The changes of one camera, over the box of its picture. */

@@ -1,6 +1,7 @@
 // The film of an alert, and the heat of its clips over it.
 
 import { h, picture } from "./dom.js";
+import { FullScreen } from "./fullscreen.js";
 import { drawHeat } from "./heat.js";
 import { get } from "./link.js";
 
@@ -18,6 +19,9 @@ export function nearest(clips, seconds) {
   });
   return best;
 }
+
+/** Whether a film is being watched: its page must not replace it now. */
+export const isWatched = (video) => Boolean(video) && (!video.paused || Boolean(document.fullscreenElement?.contains(video)));
 
 class Overlay {
   constructor(film, heat) {
@@ -51,10 +55,10 @@ class Overlay {
 /** The film of an answer of the API, with a toggle for its heat where its notes have some. */
 export function filmOf(found) {
   const { film } = found;
-  const video = h("video", { src: film.url, controls: true, preload: "metadata", playsInline: true, "aria-label": `Film of the alert of ${found.alert.camera}` });
+  const video = h("video", { src: film.url, controls: true, preload: "metadata", playsInline: true, controlsList: document.fullscreenEnabled ? "nofullscreen" : null, "aria-label": `Film of the alert of ${found.alert.camera}` });
   if (found.pictures[0]) video.poster = found.pictures[0];
   const box = h("div", { class: "film" }, video);
-  const tools = h("div", { class: "buttons" });
+  const screen = new FullScreen(box);
   const play = () => {
     video.currentTime = Math.max(0, start.at);
     video.play().catch(() => {}); // a browser may refuse: the film stands at the alert, with its controls
@@ -64,23 +68,20 @@ export function filmOf(found) {
     if (seconds === null) return;
     start.at = seconds;
     start.textContent = `Play from the alert (${Math.max(0, seconds).toFixed(1)} s)`;
-    if (!start.isConnected) tools.prepend(start);
+    if (!start.parentNode) screen.tools.prepend(start);
   };
   startsAt(film.alert_starts_at_seconds);
-  video.addEventListener("error", () => (box.replaceWith(picture(found.pictures[0], "Picture of the alert", "The film is gone.")), tools.remove()), { once: true });
+  video.addEventListener("error", () => screen.box.replaceWith(picture(found.pictures[0], "Picture of the alert", "The film is gone.")), { once: true });
   // The canvas lies over the picture, so the box has its shape: black bars are outside.
   video.addEventListener("loadedmetadata", () => {
-    if (!video.videoWidth) return;
-    const shape = video.videoWidth / video.videoHeight;
-    box.style.aspectRatio = shape;
-    box.style.maxWidth = `${60 * shape}vh`;
+    if (video.videoWidth) screen.setShape(video.videoWidth / video.videoHeight);
   });
-  if (film.heat) addNotes(film.heat, { video, box, tools, startsAt });
-  return [box, tools];
+  if (film.heat) addNotes(film.heat, { video, box, screen, startsAt });
+  return screen.box;
 }
 
 /** The notes have the times that the film really has, what it lacks, and heat; without them it plays all the same. */
-async function addNotes(url, { video, box, tools, startsAt }) {
+async function addNotes(url, { video, box, screen, startsAt }) {
   let notes;
   try {
     notes = await get(url);
@@ -91,8 +92,8 @@ async function addNotes(url, { video, box, tools, startsAt }) {
   if (notes.heat?.clips.length) {
     const overlay = new Overlay(video, notes.heat);
     box.append(overlay.canvas);
-    tools.append(h("label", { class: "check" }, overlay.toggle, "heat"));
+    screen.add(h("label", { class: "check" }, overlay.toggle, "heat"));
     overlay.draw();
   }
-  if (notes.lacks) tools.append(h("span", { class: "soft" }, `Not complete: ${notes.lacks}`));
+  if (notes.lacks) screen.add(h("span", { class: "soft" }, `Not complete: ${notes.lacks}`));
 }

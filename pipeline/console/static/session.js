@@ -29,4 +29,5 @@ export async function showSession() {
     document.querySelector(".top nav").append(h("a", { href: "/users", "aria-current": isHere ? "page" : undefined }, "Users"));
   }
   document.querySelector("#link").before(h("span", { class: "who" }, h("span", { class: "soft", title: role }, name), h("button", { type: "button", class: "quiet", onclick: logOut }, "Log out")));
+  document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // a narrow page scrolls its links
 }

@@ -93,7 +93,7 @@ export async function start() {
     problem,
     h("section", { class: "panel scrolls" }, h("table", { class: "plain users" }, h("caption", { class: "hidden" }, "Users of the console"), h("thead", null, h("tr", null, ["name", "role", "change"].map((one) => h("th", { scope: "col" }, one)))), list)),
     h("section", { class: "panel" }, h("h2", null, "Add a user"), adding(), h("dl", null, Object.entries(ROLES).map(([role, rights]) => [h("dt", null, role), h("dd", null, rights)]))),
-    h("p", { class: "soft" }, "A change of a user ends the user's sessions. `mistwatch console-users` does the same on the console's machine, and removes users."),
+    h("p", { class: "soft below" }, "A change of a user ends the user's sessions. ", h("code", null, "mistwatch console-users"), " does the same on the console's machine, and removes users."),
   );
   await load();
 }

@@ -1,6 +1,7 @@
 // Zones of a camera, drawn and edited on its picture. Corners are shares of the picture, so its size does not matter.
 
 import { chip, h, many, s } from "./dom.js";
+import { HoursOfTheWeek } from "./schedule.js";
 
 const STEP = 0.01;
 const percent = (value) => `${Math.round(value * 100)} %`;
@@ -18,7 +19,7 @@ export class ZoneEditor {
     this.corners = h("div", { class: "corners" });
     this.problem = h("p", { class: "warn-text", role: "alert" });
     this.list = h("div", { class: "zonelist" });
-    this.panel = h("section", { class: "panel" }, h("h2", null, "Zones"), this.list, this.problem);
+    this.panel = h("section", { class: "panel" }, h("h2", null, "Zones"), this.list);
     box.append(this.svg, this.corners);
     this.corners.addEventListener("pointerdown", (event) => event.target === this.corners && this.addAt(event));
   }
@@ -34,7 +35,7 @@ export class ZoneEditor {
   redraw() {
     this.draw();
     this.box.classList.toggle("editing", this.editing !== null);
-    this.list.replaceChildren(this.editing ? this.form() : this.rows());
+    this.list.replaceChildren(...(this.editing ? [this.form()] : [this.rows(), this.problem]));
   }
 
   draw() {
@@ -152,24 +153,30 @@ export class ZoneEditor {
   form() {
     const { zone, before } = this.editing;
     const name = h("input", { value: this.editing.name, required: true, maxLength: 60, autocomplete: "off", oninput: () => (this.editing.name = name.value) });
-    const ignore = h("input", { type: "checkbox", checked: zone.ignore, onchange: () => ((zone.ignore = ignore.checked), this.draw()) });
+    const hours = new ZoneHours(zone.schedule);
+    const take = () => {
+      zone.ignore = ignore.checked;
+      hours.box.hidden = zone.ignore;
+      this.draw();
+    };
+    const ignore = h("input", { type: "checkbox", checked: zone.ignore, onchange: take });
+    hours.box.hidden = zone.ignore;
     this.count = h("span", { class: "soft", role: "status" }, many(zone.points.length, "point"));
     const submit = (event) => {
       event.preventDefault();
-      const wanted = { points: zone.points, ignore: zone.ignore, ...(zone.schedule && !zone.ignore ? { schedule: zone.schedule } : {}) };
+      const schedule = zone.ignore ? null : hours.read();
+      const wanted = { points: zone.points, ignore: zone.ignore, ...(schedule ? { schedule } : {}) };
       const named = this.editing.name.trim();
       this.send({ ...(before && before !== named ? { [before]: null } : {}), [named]: wanted });
     };
     return h(
       "form",
-      { class: "bar", onsubmit: submit },
-      h("label", null, "Name ", name),
-      h("label", { class: "check" }, ignore, "ignore what moves in it"),
-      h("button", { type: "button", onclick: () => this.add() }, "Add point"),
-      this.count,
-      h("button", { type: "submit", class: "main" }, "Save zone"),
-      h("button", { type: "button", onclick: () => this.cancel() }, "Cancel"),
+      { onsubmit: submit },
+      h("div", { class: "bar" }, h("label", null, "Name ", name), h("label", { class: "check" }, ignore, "ignore what moves in it"), h("button", { type: "button", onclick: () => this.add() }, "Add point"), this.count),
       h("p", { class: "soft" }, "Click or tap on the picture to add points, in order around the zone. Drag them, or move them with the arrow keys; Delete removes one."),
+      hours.box,
+      this.problem,
+      h("div", { class: "buttons" }, h("button", { type: "submit", class: "main" }, "Save zone"), h("button", { type: "button", onclick: () => this.cancel() }, "Cancel")),
     );
   }
 
@@ -184,5 +191,34 @@ export class ZoneEditor {
       ),
       this.canChange ? h("button", { type: "button", class: "draw", onclick: () => this.edit(null) }, "Draw a zone") : "",
     );
+  }
+}
+
+/** The hours of one zone in its form. A schedule that is not touched stays word for word. */
+class ZoneHours {
+  constructor(schedule) {
+    this.schedule = schedule ?? null;
+    this.week = new HoursOfTheWeek("Hours of the zone");
+    this.week.show(this.schedule);
+    this.state = h("span");
+    this.box = h(
+      "details",
+      { class: "hours", open: this.schedule !== null, oninput: () => this.describe() },
+      h("summary", null, "Hours: ", this.state),
+      h("p", { class: "soft" }, "Without hours the zone mutes no alert. With hours, an alert is muted while all of its zones are outside of theirs. The camera's own hours apply as well."),
+      this.week.box,
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => (this.week.clear(), this.describe()) }, "No hours")),
+    );
+    this.describe();
+  }
+
+  describe() {
+    this.state.textContent = this.week.isEmpty ? "none" : "set";
+  }
+
+  /** The schedule to send, null for none. */
+  read() {
+    if (!this.week.isTouched) return this.schedule;
+    return this.week.isEmpty ? null : this.week.read();
   }
 }

@@ -59,6 +59,43 @@ def asked(scene: made.Scene) -> tuple[dict[str, Any], Change]:
     return json.loads(record.value or b"")["changes"], change
 
 
+def edit(page: chromium.Page, zone: str) -> None:
+    page.wait_for(f"document.querySelector('[data-zone={zone}] button') !== null")
+    page.evaluate(f"document.querySelector('[aria-label=\"Edit zone {zone}\"]').click()")
+
+
+def fill(page: chromium.Page, field: str, text: str) -> None:
+    """Type into a field of the zone's form, as input events report it."""
+    page.evaluate(
+        f"(() => {{ const one = document.querySelector({json.dumps('.zonelist ' + field)});"
+        f" one.value = {json.dumps(text)}; one.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"
+    )
+
+
+def hours(page: chromium.Page) -> dict[str, str]:
+    """Return the hours in the form by day, without days that have none."""
+    found: dict[str, str] = page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.zonelist [role=group] td input')]"
+        ".filter((one) => one.value).map((one) => [one.ariaLabel.slice('Hours on '.length), one.value]))"
+    )
+    return found
+
+
+def save_zone(page: chromium.Page) -> None:
+    page.evaluate("document.querySelector('.zonelist .main').click()")
+
+
+def chips(page: chromium.Page, zone: str) -> list[str]:
+    """Return the chips of a zone's row, once the form is closed."""
+    page.wait_for(
+        f"document.querySelector('.zonelist form') === null && document.querySelector('[data-zone={zone}]') !== null"
+    )
+    found: list[str] = page.evaluate(
+        f"[...document.querySelectorAll('[data-zone={zone}] .chip')].map((one) => one.textContent)"
+    )
+    return found
+
+
 def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, scene):
     page.evaluate("document.querySelector('.draw').click()")
     page.evaluate("document.querySelector('.live').scrollIntoView({block: 'center'})")
@@ -97,6 +134,64 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     )
     page.wait_for("document.querySelector('.last').dataset.state === 'in_force'")
     assert "local changed zones.road default → 3 points" in page.evaluate("document.querySelector('.last').textContent")
+
+
+def test_a_zone_gets_hours_in_its_form_and_loses_them_again(page, scene):
+    scene.reports(report(zones={"door": {"points": CORNERS}}))
+    edit(page, "door")
+    page.evaluate("document.querySelector('.zonelist summary').click()")
+    fill(page, "[role=group] label input", "Europe/Berlin")
+    fill(page, "[aria-label='Hours on Monday']", "25:00-26:00")
+    save_zone(page)
+    page.wait_for("document.querySelector('.zonelist form [role=alert]').textContent.includes('not hours of a day')")
+    for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"):
+        fill(page, f"[aria-label='Hours on {day}']", "08:00-12:00, 13:00-18:00")
+    fill(page, "[aria-label='Hours on Saturday']", "22:00-02:00")
+    save_zone(page)
+    assert chips(page, "door") == ["hours"]
+    points = [list(one) for one in CORNERS]
+    schedule = {
+        "timezone": "Europe/Berlin",
+        "weekdays": ["08:00-12:00", "13:00-18:00"],
+        "saturday": ["22:00-02:00"],
+        "sunday": [],
+    }
+    assert asked(scene)[0]["zones.door"] == {"points": points, "schedule": schedule}
+    page.wait_for("document.querySelector('.last').textContent.includes('3 points, hours (Europe/Berlin)')")
+    edit(page, "door")
+    assert page.evaluate("document.querySelector('.zonelist details').open")
+    assert hours(page)["Friday"] == "08:00-12:00, 13:00-18:00"
+    assert hours(page)["Saturday"] == "22:00-02:00"
+    assert "Sunday" not in hours(page)
+    page.evaluate("document.querySelector('.zonelist details button').click()")
+    assert hours(page) == {}
+    save_zone(page)
+    assert chips(page, "door") == []
+    assert asked(scene)[0]["zones.door"] == {"points": points}
+
+
+def test_hours_of_a_zone_that_are_not_touched_stay_word_for_word(page, scene):
+    schedule = {"timezone": "Europe/Berlin", "weekdays": ["06:00-20:00"], "friday": ["06:00-16:00"]}
+    scene.reports(report(zones={"yard": {"points": CORNERS, "schedule": schedule}}))
+    edit(page, "yard")
+    assert hours(page)["Friday"] == "06:00-16:00"
+    fill(page, "input", "court")
+    save_zone(page)
+    assert chips(page, "court") == ["hours"]
+    changes, _ = asked(scene)
+    assert (changes["zones.yard"], changes["zones.court"]["schedule"]) == (None, schedule)
+
+
+def test_an_ignored_zone_has_no_hours(page, scene):
+    schedule = {"timezone": "Europe/Berlin", "weekdays": ["06:00-20:00"]}
+    scene.reports(report(zones={"lane": {"points": CORNERS, "schedule": schedule}}))
+    edit(page, "lane")
+    assert page.evaluate("document.querySelector('.zonelist details').checkVisibility()")
+    page.evaluate("document.querySelector('.zonelist input[type=checkbox]').click()")
+    assert not page.evaluate("document.querySelector('.zonelist details').checkVisibility()")
+    save_zone(page)
+    assert chips(page, "lane") == ["ignored"]
+    assert asked(scene)[0]["zones.lane"] == {"points": [list(one) for one in CORNERS], "ignore": True}
 
 
 def test_a_tried_threshold_is_applied_and_the_page_says_when_it_is_in_force(page, scene):

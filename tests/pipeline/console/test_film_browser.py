@@ -15,8 +15,10 @@ from site_runs import write_video
 
 from pipeline.alerts.film import ClipHeat, Film, FilmNotes, clip_heat, film_heat
 from pipeline.console.serving import Console
+from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.topic_end import read_to_end
 
-WIDTH, HEIGHT = 320, 180
+WIDTH, HEIGHT = 320, 240  # not the shape that the page takes before it knows the film
 SECONDS, ALERT_AT = 8.0, 2.0
 #: The film's first picture on the clock of its stream, seconds; an alert's clips, and where each is hot.
 ZERO = 500.0
@@ -121,6 +123,43 @@ def test_the_heat_of_a_clip_lies_over_the_film_at_its_time_and_can_be_switched_o
     page.evaluate("document.querySelector('.evidence button').click()", by_user=True)  # play from the alert
     page.wait_for(f"document.querySelector('video').currentTime > {ALERT_AT} + 0.3")
     assert [one for one in page.messages if "getImageData" not in one] == []  # the test itself reads the canvas
+    page.call("Page.close")
+
+
+def test_a_film_in_full_screen_keeps_its_heat_and_is_not_replaced(console, scene, console_broker, filmed, browser):
+    path = filmed("filling", True)
+    page = browser.open(console.url + path, width=1200, height=500)
+    page.wait_for("document.querySelector('.film canvas') && document.querySelector('video').readyState >= 1")
+    seek(page, 3.0, 0)
+    assert page.evaluate("document.querySelector('video').getAttribute('controlslist')") == "nofullscreen"
+    page.evaluate("document.querySelector('.evidence .fill').click()", by_user=True)
+    page.wait_for("document.fullscreenElement === document.querySelector('.evidence .screen')")
+    page.wait_for("document.querySelector('.evidence .fill').textContent === 'Leave full screen'")
+    film, heat, stage = page.evaluate(
+        "['video', '.film canvas', '.stage'].map((one) => { const {left, top, right, bottom} ="
+        " document.querySelector(one).getBoundingClientRect(); return [left, top, right, bottom]; })"
+    )
+    assert heat == pytest.approx(film, abs=0.5)
+    assert (film[2] - film[0]) / (film[3] - film[1]) == pytest.approx(WIDTH / HEIGHT, rel=0.01)
+    assert [film[1], film[3]] == pytest.approx([stage[1], stage[3]], abs=0.5)  # it fills what the tools leave
+    assert alpha(page, 0.25) > 100 > 10 > alpha(page, 0.75)
+
+    events = [one.event for one in read_to_end(Broker(console_broker.bootstrap), made.ALERTS)]
+    (*_, event) = [one for one in events if str(one.data.alert_id) == path.rpartition("/")[2]]
+    page.evaluate(
+        "void (document.querySelector('video').dataset.watched = 'yes', window.updates = 0,"
+        " new EventSource('/api/stream').addEventListener('alert', () => window.updates++))"
+    )
+    page.wait_for("document.querySelector('#link').dataset.state === 'live'")
+    time.sleep(0.5)  # its own stream is there, too
+    scene.events(event)
+    page.wait_for("window.updates > 0")
+    time.sleep(0.5)  # for the page to ask and to draw, where it did
+    assert page.evaluate("document.fullscreenElement?.querySelector('video').dataset.watched") == "yes"
+    page.evaluate("document.querySelector('.evidence .fill').click()", by_user=True)
+    page.wait_for("document.fullscreenElement === null")
+    scene.events(event)
+    page.wait_for("document.querySelector('video').dataset.watched !== 'yes'")
     page.call("Page.close")
 
 

@@ -130,6 +130,56 @@ def test_a_new_picture_is_shown_and_an_old_one_is_not_called_live(site, scene, b
     page.call("Page.close")
 
 
+def press_enter(page: chromium.Page, selector: str) -> None:
+    """Press a button by the keyboard: full screen needs a user."""
+    page.evaluate(f"document.querySelector('{selector}').focus()")
+    for kind in ("keyDown", "keyUp"):
+        page.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+
+
+@pytest.mark.parametrize("size", [(1600, 500), (700, 900)], ids=["wide", "tall"])
+def test_a_live_picture_in_full_screen_keeps_its_shape_with_heat_and_zones_over_it(size, site, scene, browser):
+    scene.reports(made.report("gate", settings={"zones": {"sky": {"points": [(0.0, 0.0), (1.0, 0.0), (1.0, 0.1)]}}}))
+    scene.picture("gate", made.plain_frame(120, 96, 54), made.heat_at(0.5, 0.5, 96, 54))
+    page = opened(browser, site, "/cameras/gate", width=size[0], height=size[1])
+    page.wait_for("document.querySelector('.live img').naturalWidth === 96")
+    page.wait_for("document.querySelector('.zones polygon') !== null")
+    press_enter(page, ".view .fill")
+    page.wait_for("document.fullscreenElement === document.querySelector('.screen')")
+    page.wait_for("document.querySelector('.view .fill').textContent === 'Leave full screen'")
+    picture, heat, zones, stage, screen, tools = page.evaluate(
+        "['.live img', '.live canvas', '.live svg', '.stage', '.screen', '.tools'].map((one) => {"
+        " const {left, top, right, bottom} = document.querySelector(one).getBoundingClientRect();"
+        " return [left, top, right, bottom]; })"
+    )
+    assert heat == pytest.approx(picture, abs=0.5)
+    assert zones == pytest.approx(picture, abs=0.5)
+    width, height = picture[2] - picture[0], picture[3] - picture[1]
+    assert width / height == pytest.approx(96 / 54, rel=0.01)
+    assert max(width / (stage[2] - stage[0]), height / (stage[3] - stage[1])) == pytest.approx(1, abs=0.01)
+    assert stage[:3] == pytest.approx(screen[:3], abs=0.5)
+    assert tools == pytest.approx([screen[0], stage[3], *screen[2:]], abs=0.5)  # below the picture, not over it
+    press_enter(page, ".view .fill")
+    page.wait_for("document.fullscreenElement === null")
+    page.wait_for("document.querySelector('.view .fill').textContent === 'Full screen'")
+    assert page.messages == []
+    page.call("Page.close")
+
+
+def test_a_browser_without_full_screen_has_no_button_for_it(site, scene, browser):
+    scene.picture("gate", made.plain_frame(120, 96, 54))
+    page = opened(browser, site, "/cameras/gate")
+    page.wait_for("document.querySelector('.live img').naturalWidth === 96")
+    assert page.evaluate("document.querySelector('.view .fill').checkVisibility()")
+    hide = "Object.defineProperty(Document.prototype, 'fullscreenEnabled', { get: () => false });"
+    page.call("Page.addScriptToEvaluateOnNewDocument", source=hide)
+    page.call("Page.reload")
+    page.wait_for(f"!document.fullscreenEnabled && {READY.replace('.dataset', '?.dataset')}")
+    page.wait_for("document.querySelector('.live img').naturalWidth === 96")
+    assert not page.evaluate("document.querySelector('.view .fill').checkVisibility()")
+    page.call("Page.close")
+
+
 def test_a_dragged_threshold_counts_what_the_operators_would_have_raised(site, browser):
     page = opened(browser, site, "/cameras/gate", width=DESK)
     page.wait_for("document.querySelector('.timeline .curve') !== null")
