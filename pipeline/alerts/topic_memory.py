@@ -153,8 +153,9 @@ class TopicMemory:
                 "model of embeddings in the site's configuration"
             )
         history = self._histories[chosen, self._newest[chosen][1]]
-        history.take_all(self._judgements.get(chosen, []))
-        return SiteMemory(history, self._cameras[chosen], self._versions[chosen])
+        # Copies: in the console another thread takes events meanwhile.
+        history.take_all(list(self._judgements.get(chosen, [])))
+        return SiteMemory(history, dict(self._cameras[chosen]), dict(self._versions[chosen]))
 
 
 def one_of(text: str, known: Iterable[UUID], kind: str) -> UUID:

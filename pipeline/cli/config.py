@@ -26,13 +26,20 @@ def check(
     from pipeline.cli.archives import watched
     from pipeline.cli.legend import legend
     from pipeline.live.listener import Watch
-    from pipeline.live.service import source_options
+    from pipeline.live.service import place_in_store, source_options
     from pipeline.settings import load_group_site, load_site
     from pipeline.sources.base import SourceError
     from pipeline.sources.factory import open_source
 
     site = load_group_site(file) if group else load_site(file)
-    problems, opened = [], []
+    problems: list[str] = []
+    notes: list[str] = []
+    opened = []
+    try:
+        place_in_store(site)
+    except UsageError as error:
+        # Workers of a group share the file, so each has its name from its own environment.
+        (notes if group else problems).append(f"{file}: {error}")
     for camera, settings in site.cameras.items():
         try:
             opened.append(open_source(camera, settings.source, source_options(settings)))
@@ -63,7 +70,7 @@ def check(
     )
     for line in legend({name: camera.source for name, camera in site.cameras.items()}):
         typer.echo(printable(line))
-    for line in watched(opened):
+    for line in [*notes, *watched(opened)]:
         _report(line)
 
 

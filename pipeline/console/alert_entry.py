@@ -70,7 +70,12 @@ class AlertEntry:
     @property
     def raw(self) -> bytes:
         """The newest event, as it came."""
-        return zlib.decompress(self.document)
+        return uncompressed(self.document)
+
+
+def uncompressed(document: bytes) -> bytes:
+    """Return the event of :attr:`AlertEntry.document`, as it came."""
+    return zlib.decompress(document)
 
 
 def fold(entry: AlertEntry | None, event: AlertEvent | TamperEvent | DriftEvent, raw: bytes, at: float) -> AlertEntry:

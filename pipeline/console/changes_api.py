@@ -26,6 +26,7 @@ from pipeline.console.change_documents import (
 from pipeline.console.changing import ChangeDesk, NotChangeableError
 from pipeline.console.documents import Problem
 from pipeline.live.audit import Change
+from pipeline.live.change_log import ContendedCameraError
 from pipeline.live.control import ControlError, UnknownCameraError
 from pipeline.live.setting_changes import Changes
 from pipeline.names import checked_name
@@ -202,7 +203,7 @@ def _answered() -> Iterator[None]:
         yield
     except UnknownCameraError as error:
         raise HTTPException(404, _line(error)) from None
-    except NotChangeableError as error:
+    except (NotChangeableError, ContendedCameraError) as error:
         raise HTTPException(409, _line(error)) from None
     except ControlError as error:
         raise HTTPException(422, _line(error)) from None

@@ -9,7 +9,7 @@ from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.judging import NORMAL_DAYS, check_reach, judgement_on
 from pipeline.alerts.reading import Event, read_event
 from pipeline.alerts.topic_memory import TopicMemory
-from pipeline.console.alert_entry import AlertEntry
+from pipeline.console.alert_entry import AlertEntry, uncompressed
 from pipeline.console.documents import NewJudgement
 from pipeline.console.state import ConsoleState
 from pipeline.sinks.judgements import publish_judgement
@@ -34,6 +34,7 @@ class JudgementDesk:
         self._lock = threading.Lock()
         self._judgements: list[JudgementEvent] = []
         self._memory: TopicMemory | None = None
+        self._meanwhile: list[Event] | None = None  # events since the building of a memory began
         self._taken = 0
         state.on_event = self._take
 
@@ -54,17 +55,27 @@ class JudgementDesk:
             return event, reach.strip(" ()")
 
     def _built(self) -> TopicMemory:
+        """Return the memory. The caller holds the desk's lock."""
         if self._memory is not None and self._taken <= _MOST_EVENTS:
             return self._memory
         memory = TopicMemory()
         with self._state.lock:
-            documents = [entry.raw for entry in self._state.alerts.entries() if entry.kind == "alert"]
+            documents = [entry.document for entry in self._state.alerts.entries() if entry.kind == "alert"]
             judgements = list(self._judgements)
+            self._meanwhile = []
+        # Reading 10,000 alerts takes seconds: pages are answered and the topics followed meanwhile.
+        try:
             for document in documents:
-                memory.take(read_event(document))
+                memory.take(read_event(uncompressed(document)))
             for judgement in judgements:
                 memory.take(judgement)
-            self._memory, self._taken = memory, 0
+            with self._state.lock:
+                for event in self._meanwhile:
+                    memory.take(event)
+                self._memory, self._taken = memory, len(self._meanwhile)
+        finally:
+            with self._state.lock:
+                self._meanwhile = None
         return memory
 
     def _take(self, event: Event) -> None:
@@ -72,6 +83,8 @@ class JudgementDesk:
         with self._state.lock:
             if isinstance(event, JudgementEvent):
                 self._judgements = [*self._judgements[-_MOST_EVENTS // 6 :], event]
-            if self._memory is not None:
+            if self._meanwhile is not None:
+                self._meanwhile.append(event)
+            elif self._memory is not None:
                 self._memory.take(event)
                 self._taken += 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import count
 from typing import Any
 
 from pipeline.live.audit import Change as AuditedChange
 from pipeline.live.audit import new_change
+from pipeline.live.change_log import ChangeLog, Kind
 from pipeline.live.control import ControlError, UnknownCameraError, camera_of, checked_document, message_of
 from pipeline.live.setting_changes import Changes, values_of
 from pipeline.names import checked_name
@@ -44,7 +45,7 @@ class ListedCamera:
 
 
 def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any], *, by: str | None = None) -> Change:
-    """Publish a camera's settings, unless the topic has the same already.
+    """Publish a camera's settings, unless the topic has the same already. They replace those of other writers.
 
     Args:
         document: as under ``cameras:`` in a site's file.
@@ -53,24 +54,25 @@ def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any], *,
     Raises:
         ControlError: the name or the settings are wrong, or hold a credential; nothing is sent.
         BrokerUnavailableError: the broker cannot be reached.
+        ContendedCameraError: others change it again and again at the same moment.
     """
     name = _name(name)
     value = message_of(name, document)
     topic.ensure()
-    home = topic.partition_of(name)
-    found = _records_of(topic, name)
-    before = found.get(home)
-    strays = [partition for partition in found if partition != home]
-    if before is not None and before.value == value and not strays:
+    log = _log_of(topic, name)
+    before = log.value
+    if log.is_newest(value) and not log.strays:
         return Change.UNCHANGED
-    old = {} if before is None or before.value is None else _document_of(before.value)
-    topic.send_now(name, value, headers=_changed_by(by, old, json.loads(value)).headers)
-    _clear(topic, name, strays, by)
-    return Change.CHANGED if found else Change.ADDED
+    old = {} if before is None else _document_of(before)
+    log.publish(value, _changed_by(by, old, json.loads(value)), Kind.WHOLE)
+    _clear(topic, name, log.strays, by)
+    return Change.ADDED if before is None else Change.CHANGED
 
 
 def change_camera(topic: CompactedTopic, name: str, changes: Changes, *, by: str | None = None) -> AuditedChange:
     """Change settings of a camera of a group, and return what they were before and are after.
+
+    Changes by others at the same moment stay (:mod:`pipeline.live.change_log`), and a removal does, too.
 
     Args:
         changes: see :mod:`pipeline.live.setting_changes`.
@@ -78,19 +80,15 @@ def change_camera(topic: CompactedTopic, name: str, changes: Changes, *, by: str
 
     Raises:
         UnknownCameraError: the topic does not have the camera (any more).
-        ControlError: the settings cannot be used so; nothing is sent.
+        ControlError: the settings cannot be used so; they are not in force.
         BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
+        ContendedCameraError: others change it again and again at the same moment.
     """
     name = _name(name)
-    found = _records_of(topic, name)
-    newest = max(found.values(), key=lambda record: record.published_at, default=None)
-    if newest is None or newest.value is None:
-        raise UnknownCameraError(f"camera {name}: unknown, or just removed; `mistwatch cameras list` has the cameras")
-    before = _document_of(newest.value)
-    value = message_of(name, checked_document(name, before, changes))
-    change = new_change(by, values_of(before, changes), values_of(json.loads(value), changes))
-    topic.send_now(name, value, headers=change.headers)
-    _clear(topic, name, [partition for partition in found if partition != topic.partition_of(name)], by)
+    log = _log_of(topic, name)
+    value, change = _with_change(name, log.value, new_change(by, {}, dict(changes)))
+    change = log.publish(value, change, Kind.CHANGE)
+    _clear(topic, name, log.strays, by)
     return change
 
 
@@ -102,9 +100,12 @@ def remove_camera(topic: CompactedTopic, name: str, *, by: str | None = None) ->
         BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
     """
     name = _name(name)
-    found = _records_of(topic, name)
-    _clear(topic, name, list(found), by)
-    return bool(found)
+    log = _log_of(topic, name)
+    is_known = log.value is not None
+    if log.has_value:
+        log.publish(None, new_change(by), Kind.WHOLE)
+    _clear(topic, name, log.strays, by)
+    return is_known
 
 
 def list_cameras(topic: CompactedTopic) -> list[ListedCamera]:
@@ -124,17 +125,22 @@ def _listed(record: Record) -> ListedCamera:
     return ListedCamera(record.key, record.partition, record.offset, settings)
 
 
-def _records_of(topic: CompactedTopic, name: str) -> dict[int, Record]:
-    """Return the newest record of a camera in each partition: where partitions were added, it has an older place."""
-    found: dict[int, Record] = {}
-    for record in topic.read():
-        if record.key != name:
-            continue
-        if record.value is None:
-            found.pop(record.partition, None)
-        else:
-            found[record.partition] = record
-    return found
+def _log_of(topic: CompactedTopic, name: str) -> ChangeLog:
+    return ChangeLog(topic, name, lambda value, change: _with_change(name, value, change))
+
+
+def _with_change(name: str, value: bytes | None, change: AuditedChange) -> tuple[bytes, AuditedChange]:
+    """Return a camera's message with a change, and the change with its values before and after. Raises ControlError."""
+    if value is None:
+        raise _unknown(name)
+    before = _document_of(value)
+    wanted = message_of(name, checked_document(name, before, change.after))
+    after = values_of(json.loads(wanted), change.after)
+    return wanted, replace(change, before=values_of(before, change.after), after=after)
+
+
+def _unknown(name: str) -> UnknownCameraError:
+    return UnknownCameraError(f"camera {name}: unknown, or just removed; `mistwatch cameras list` has the cameras")
 
 
 def _document_of(value: bytes) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Summary:
     scorer_reconnects: int = 0
 
 
-def _place_in_store(site: Site) -> str:
+def place_in_store(site: Site) -> str:
     """Return the folder of this worker in the evidence store; empty: the site has no store.
 
     Raises:
@@ -209,7 +209,7 @@ class Service:
             UsageError: an evidence store needs the worker's name, or cannot be used.
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
         """
-        place = _place_in_store(site)
+        place = place_in_store(site)
         self.site = site
         self.metrics = Metrics(detectors=bool(site.detectors))
         self.board = Board()

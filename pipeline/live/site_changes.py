@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import MistwatchError
 from pipeline.live.audit import Change, new_change
+from pipeline.live.change_log import ChangeLog, Kind
 from pipeline.live.control import ControlError, UnknownCameraError, checked_document, refuse_credentials, refuse_crossed
 from pipeline.live.setting_changes import Changes, changed, combined, values_of
 from pipeline.names import checked_name
 from pipeline.settings import CameraSettings, SettingsError, Site, camera_from_document
 from pipeline.sinks.compacted_topic import CompactedTopic, Record
 from pipeline.sources.credentials import redact_location
+
+#: A camera that its worker alone knows: any source serves the check of what changes.
+_UNKNOWN = CameraSettings(source="rtsp://192.0.2.1/", username="unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,18 @@ class Override:
 def override_of(record: Record, change: Change | None = None) -> Override:
     """Return the changes of a record that has a value. Raises ControlError: it cannot be read; one line."""
     assert record.value is not None
+    return _parsed(record.key, record.value, change)
+
+
+def _parsed(key: str, value: bytes, change: Change | None = None) -> Override:
     try:
-        document = json.loads(record.value)
+        document = json.loads(value)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict) and document.get("removed") is True:
         return Override(removed=True, change=change)
     if not isinstance(document, dict) or not isinstance(changes := document.get("changes"), dict):
-        raise ControlError(f"{record.key[:80]!r}: not changes of a camera; expected JSON such as {{'changes': {{…}}}}")
+        raise ControlError(f"{key[:80]!r}: not changes of a camera; expected JSON such as {{'changes': {{…}}}}")
     return Override(changes, change=change)
 
 
@@ -139,6 +147,8 @@ def change_site_camera(
 ) -> Change:
     """Send changes of a camera to the workers of a site's file, and return what was before and is after.
 
+    Changes by others at the same moment stay (:mod:`pipeline.live.change_log`), and a removal does, too.
+
     Args:
         changes: on top of those that were sent before; None removes the camera.
         file: the camera as the site's file has it, where it is known: all changes are then checked together, and the
@@ -147,51 +157,77 @@ def change_site_camera(
         revives: with ``file``, changes of a camera that was removed bring it back.
 
     Raises:
-        UnknownCameraError: it was removed by an earlier change.
-        ControlError: the changes cannot be used; nothing is sent.
+        UnknownCameraError: it was removed by an earlier change, or by one at the same moment.
+        ControlError: the changes cannot be used; they are not in force.
         BrokerUnavailableError: the broker cannot be reached.
+        ContendedCameraError: others change it again and again at the same moment.
     """
     try:
         key = key_of(checked_name(site), checked_name(camera))
     except ValueError as error:
         raise ControlError(f"camera {camera[:80]!r} of site {site[:80]!r}: {error}") from None
     topic.ensure()
-    record = topic.latest().get(key)
-    known = _readable(record)
+    log = _log_of(topic, key, camera)
+    known = _override_in(log.value)
     if changes is None:
         change = new_change(by, {"removed": known.removed}, {"removed": True})
-        topic.send_now(key, Override(removed=True).to_json(), headers=change.headers)
-        return change
+        return log.publish(Override(removed=True).to_json(), change, Kind.WHOLE)
     if known.removed and "source" not in changes and (file is None or not revives):
-        raise UnknownCameraError(f"camera {camera}: it has just been removed; name its source to add it again")
+        raise _just_removed(camera)
     merged = Override(dict(changes) if known.removed else combined(known.changes, changes))
     base = {} if file is None else file.model_dump(mode="json", exclude_defaults=True)
     before = base if known.removed else changed(base, known.changes)
-    if file is not None or "source" in merged.changes:
-        overridden_camera(camera, file, merged)
-    else:  # the camera is known to the worker alone: any other source serves the check of what changes
-        overridden_camera(camera, CameraSettings(source="rtsp://192.0.2.1/", username="unknown"), merged)
+    overridden_camera(camera, file if file is not None or "source" in merged.changes else _UNKNOWN, merged)
     change = new_change(by, values_of(before, changes), values_of(changed(before, changes), changes))
-    topic.send_now(key, merged.to_json(), headers=change.headers)
-    return change
+    return log.publish(merged.to_json(), change, Kind.CHANGE)
 
 
 def drop_site_changes(topic: CompactedTopic, site: str, camera: str, *, by: str | None = None) -> bool:
-    """Leave a camera as its site's file has it; return whether there were changes. Raises BrokerUnavailableError."""
-    key = key_of(site, camera)
-    record = topic.latest().get(key)
-    if record is None:
+    """Leave a camera as its site's file has it; return whether there were changes.
+
+    Raises:
+        BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
+        ContendedCameraError: as :func:`change_site_camera`.
+    """
+    log = _log_of(topic, key_of(site, camera), camera)
+    if not (log.has_value or log.strays):
         return False
-    topic.send_now(key, None, headers=new_change(by, _readable(record).changes).headers)
+    log.publish(None, new_change(by, _override_in(log.value).changes), Kind.WHOLE)
     return True
 
 
-def _readable(record: Record | None) -> Override:
-    """Return a record's changes; none for a missing one, and for one that cannot be read and is replaced."""
-    if record is None or record.value is None:
+def _log_of(topic: CompactedTopic, key: str, camera: str) -> ChangeLog:
+    return ChangeLog(topic, key, lambda value, change: _with_change(camera, value, change))
+
+
+def _with_change(camera: str, value: bytes | None, change: Change) -> tuple[bytes, Change]:
+    """Return a record's value with a change, and the change with what was before and is after.
+
+    The site's file is not at hand: its values are those that the change names as before, where no record changes them.
+
+    Raises:
+        ControlError: the changes cannot be used together.
+    """
+    known = _override_in(value)
+    if known.removed and change.after.get("source") is None:
+        raise _just_removed(camera)
+    merged = Override(dict(change.after) if known.removed else combined(known.changes, change.after))
+    overridden_camera(camera, _UNKNOWN, merged)
+    document = changed(changed({}, change.before), known.changes)
+    before, after = values_of(document, change.after), values_of(changed(document, change.after), change.after)
+    return merged.to_json(), replace(change, before=before, after=after)
+
+
+def _just_removed(camera: str) -> UnknownCameraError:
+    return UnknownCameraError(f"camera {camera}: it has just been removed; name its source to add it again")
+
+
+def _override_in(value: bytes | None) -> Override:
+    """Return the changes of a record; none for a missing value, and for one that cannot be read and is replaced."""
+    if value is None:
         return Override()
     try:
-        return override_of(record)
+        return _parsed("", value)
     except ControlError:
         return Override()
 

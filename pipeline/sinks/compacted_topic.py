@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_producer import close_producer, open_producer
-from pipeline.sinks.topic_records import read_records
+from pipeline.sinks.topic_records import from_the_beginning, read_records
 
 #: Headers of a record, as kafka-python has them.
 Headers = Sequence[tuple[str, bytes]]
@@ -161,19 +161,29 @@ class CompactedTopic:
                 close_producer(failed)
                 raise
 
-    def read(self, partitions: Collection[int] | None = None) -> Iterator[Record]:
+    def read(self, partitions: Collection[int] | None = None, *, start: int = 0) -> Iterator[Record]:
         """Yield all records that are on the topic now, tombstones and outdated ones included, as it holds them.
 
         Records without a key, which nothing of ours publishes, are left out.
 
         Args:
             partitions: numbers of those to read; None: all.
+            start: offset in each of them of the first record to read.
 
         Raises:
             BrokerUnavailableError: the broker cannot be reached, or the topic or a partition does not exist.
         """
+
+        def starts(consumer: KafkaConsumer, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+            return {place: max(oldest, start) for place, oldest in from_the_beginning(consumer, places).items()}
+
         found = read_records(
-            self.broker, self.topic, client_id="mistwatch-compacted", partitions=partitions, compacted=True
+            self.broker,
+            self.topic,
+            client_id="mistwatch-compacted",
+            starts=starts,
+            partitions=partitions,
+            compacted=True,
         )
         for record in found:
             if record.key is not None:

@@ -235,6 +235,34 @@ def test_a_source_that_run_would_refuse_is_refused_by_config_check(tmp_path: Pat
     assert "hunter2" not in problems
 
 
+@pytest.mark.parametrize("command", [("config", "check"), ("run", "--config")])
+def test_an_evidence_store_without_the_name_of_the_worker_is_refused(tmp_path: Path, command: tuple[str, str]) -> None:
+    file = tmp_path / "site.yaml"
+    text = f"state_dir: {tmp_path}/state\ncameras: {{gate: {{source: 'rtsp://192.0.2.1/a'}}}}\n"
+    file.write_text(f"{text}evidence: {{store: 's3://films/north'}}\n")
+    assert_one_line(mistwatch(*command, file), 2, "worker: missing (evidence.store needs it); set worker or MIST")
+    assert not (tmp_path / "state").exists()
+
+
+def test_config_check_takes_an_evidence_store_with_the_name_of_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.yaml"
+    text = "cameras: {gate: {source: 'rtsp://192.0.2.1/a'}}\nevidence: {store: 's3://films/north'}\n"
+    file.write_text(f"worker: north\n{text}")
+    assert mistwatch("config", "check", file)[0] == 0
+    file.write_text(text)
+    monkeypatch.setenv("MISTWATCH_WORKER", "north")
+    assert mistwatch("config", "check", file)[0] == 0
+
+
+def test_config_check_says_that_each_worker_of_a_group_needs_a_name_for_the_evidence_store(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("evidence: {store: 's3://films/north'}\n")
+    result = mistwatch("config", "check", file, "--group")
+    assert_one_line(result, 0, str(file), "worker: missing (evidence.store needs it); set worker or MISTWATCH_WORKER")
+
+
 def test_the_schema_of_a_configuration_is_printed() -> None:
     status, output, _ = mistwatch("config", "schema")
     assert status == 0
