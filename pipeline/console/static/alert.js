@@ -2,20 +2,18 @@
 
 import { show } from "./dom.js";
 import { detail, isFilmAwaited, judge } from "./detail.js";
-import { isWatched } from "./film.js";
+import { drawAround } from "./film.js";
 import { get, on } from "./link.js";
 
 export async function start(id) {
   let found;
   let again;
   const load = async () => {
-    if (found && isWatched(document.querySelector("video"))) return;
     found = await get(`/api/alerts/${id}`);
-    show(detail(found, { done: () => setTimeout(load, 800), isPage: true }));
+    drawAround(document.body, () => show(detail(found, { done: () => setTimeout(load, 800), isPage: true })));
     clearTimeout(again);
-    if (isFilmAwaited(found)) again = setTimeout(awaitFilm, 2000); // no event reports that the film is there
+    if (isFilmAwaited(found)) again = setTimeout(load, 2000); // no event reports that the film is there
   };
-  const awaitFilm = () => document.querySelector("video")?.currentTime || load(); // one that has been begun stays
   await load();
   on("alert", (alert) => alert.id === id && load());
   on("judged", load);

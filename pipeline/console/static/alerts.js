@@ -2,7 +2,7 @@
 
 import { h, many, show } from "./dom.js";
 import { detail, judge } from "./detail.js";
-import { isWatched } from "./film.js";
+import { drawAround } from "./film.js";
 import { get, on } from "./link.js";
 import { row } from "./rows.js";
 
@@ -109,9 +109,8 @@ async function choose(chosenRow, { focus = true } = {}) {
 
 async function refresh() {
   if (!chosen) return;
-  const film = side.querySelector("video");
   chosen = await get(`/api/alerts/${chosen.alert.id}`);
-  if (!isWatched(film)) side.replaceChildren(detail(chosen, { done: () => setTimeout(refresh, 800) }));
+  drawAround(side, () => side.replaceChildren(detail(chosen, { done: () => setTimeout(refresh, 800) })));
   const old = list.querySelector(`[data-id="${chosen.alert.id}"]`);
   if (old) {
     const fresh = row(chosen.alert);

@@ -20,8 +20,16 @@ export function nearest(clips, seconds) {
   return best;
 }
 
-/** Whether a film is being watched: its page must not replace it now. */
-export const isWatched = (video) => Boolean(video) && (!video.paused || Boolean(document.fullscreenElement?.contains(video)));
+const isWatched = (video) => Boolean(video) && (!video.paused || Boolean(document.fullscreenElement?.contains(video)));
+
+/** Draw what is in a box anew, unless a film in it is being watched; one that stands keeps its place. */
+export function drawAround(box, draw) {
+  const before = box.querySelector("video");
+  if (isWatched(before)) return;
+  draw();
+  const after = box.querySelector("video");
+  if (before?.currentTime && after) after.currentTime = before.currentTime;
+}
 
 class Overlay {
   constructor(film, heat) {

@@ -13,6 +13,8 @@ import console_scene as made
 import pytest
 from site_runs import write_video
 
+from deploy.broker.server import BrokerServer
+from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.film import ClipHeat, Film, FilmNotes, clip_heat, film_heat
 from pipeline.console.serving import Console
 from pipeline.sinks.kafka_broker import Broker
@@ -91,13 +93,21 @@ def alpha(page: chromium.Page, x: float) -> int:
     return found
 
 
+def newest(broker: BrokerServer, path: str) -> AlertEvent:
+    """Return the newest event of the alert of a page."""
+    events = [one.event for one in read_to_end(Broker(broker.bootstrap), made.ALERTS)]
+    (*_, event) = [one for one in events if str(one.data.alert_id) == path.rpartition("/")[2]]
+    assert isinstance(event, AlertEvent)
+    return event
+
+
 def seek(page: chromium.Page, seconds: float, clip: int) -> None:
     """Go to a time of the film, and wait for the drawing of a clip's heat; -1: of none."""
     page.evaluate(f"void (document.querySelector('video').currentTime = {seconds})")
     page.wait_for(
         f"(() => {{ const one = document.querySelector('video'); return !one.seeking"
         f" && Math.abs(one.currentTime - {seconds}) < 0.05"
-        f" && document.querySelector('.film canvas').dataset.clip === '{clip}'; }})()"
+        f" && document.querySelector('.film canvas')?.dataset.clip === '{clip}'; }})()"
     )
 
 
@@ -144,8 +154,7 @@ def test_a_film_in_full_screen_keeps_its_heat_and_is_not_replaced(console, scene
     assert [film[1], film[3]] == pytest.approx([stage[1], stage[3]], abs=0.5)  # it fills what the tools leave
     assert alpha(page, 0.25) > 100 > 10 > alpha(page, 0.75)
 
-    events = [one.event for one in read_to_end(Broker(console_broker.bootstrap), made.ALERTS)]
-    (*_, event) = [one for one in events if str(one.data.alert_id) == path.rpartition("/")[2]]
+    event = newest(console_broker, path)
     page.evaluate(
         "void (document.querySelector('video').dataset.watched = 'yes', window.updates = 0,"
         " new EventSource('/api/stream').addEventListener('alert', () => window.updates++))"
@@ -161,6 +170,42 @@ def test_a_film_in_full_screen_keeps_its_heat_and_is_not_replaced(console, scene
     scene.events(event)
     page.wait_for("document.querySelector('video').dataset.watched !== 'yes'")
     page.call("Page.close")
+
+
+def test_a_film_that_begins_to_play_while_its_page_asks_is_not_replaced(
+    console, scene, console_broker, filmed, browser
+):
+    path = filmed("asking", True)
+    page = browser.open(console.url + path, width=1200)
+    page.wait_for("document.querySelector('.film canvas') && document.querySelector('video').readyState >= 1")
+    seek(page, 3.0, 0)
+    mark(page)
+    event = newest(console_broker, path)
+    scene.events(event)
+    page.wait_for("document.querySelector('video').dataset.watched === undefined")
+    # A film that stands is replaced, and keeps its place.
+    page.wait_for("document.querySelector('video').readyState >= 1")
+    assert page.evaluate("document.querySelector('video').currentTime") == pytest.approx(3.0, abs=0.05)
+    page.wait_for("document.querySelector('.film canvas')?.dataset.clip === '0'")
+    mark(page)
+    page.evaluate(
+        "void (() => { const fetched = window.fetch; window.asked = 0; window.fetch = async (path, options) => {"
+        " if (!path.startsWith('/api/alerts/')) return fetched(path, options); window.asked++;"
+        " const answer = await fetched(path, options);"
+        " await new Promise((go) => { window.answer = go; }); return answer; }; })()"
+    )
+    scene.events(event)
+    page.wait_for("window.asked === 1 && window.answer !== undefined")
+    page.evaluate("void document.querySelector('video').play()", by_user=True)
+    page.evaluate("window.answer()")
+    page.wait_for("document.querySelector('video').currentTime > 3.3")
+    assert page.evaluate("document.querySelector('video').dataset.watched") == "yes"
+    page.call("Page.close")
+
+
+def mark(page: chromium.Page) -> None:
+    """Mark the film's element, so that another one in its place is noticed."""
+    page.evaluate("document.querySelector('video').dataset.watched = 'yes'")
 
 
 def test_a_film_without_notes_plays_without_a_toggle(console, filmed, browser):
