@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline import logs
 from pipeline.alerts.camera_report import CameraReport
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.live_picture import live_picture_from
-from pipeline.alerts.reading import Event, read_event
+from pipeline.alerts.reading import Event, explain_unreadable, read_event
 from pipeline.console.alert_book import AlertBook
 from pipeline.console.camera_book import CameraBook
 from pipeline.console.change_book import ChangeBook
@@ -22,6 +23,10 @@ from pipeline.console.hub import Hub
 from pipeline.live.score_states import ScoreRecord
 from pipeline.sinks.compacted_topic import record_of
 
+_log = logs.get("console")
+
+#: Kinds of unreadable records that are logged, each once.
+_MOST_LOGGED = 50
 #: Largest live picture that is kept, bytes.
 _MOST_PICTURE_BYTES = 500_000
 
@@ -49,6 +54,7 @@ class ConsoleState:
         self.hub = Hub()
         self.clock = clock
         self.foreign = 0  #: records that are not of this version
+        self._logged: set[tuple[str, str]] = set()  # kinds of them
         #: Called with each event of the alerts topic, on the follower's thread.
         self.on_event: Callable[[Event], None] = lambda _event: None
         self.is_quiet = True  #: while the topics are read for the first time, nothing is published to browsers
@@ -67,8 +73,11 @@ class ConsoleState:
             return
         try:
             event = read_event(record.value)
-        except (ValidationError, ValueError, RecursionError):
-            self.foreign += 1
+        except ValidationError as error:
+            self._leave_out("an alert event", explain_unreadable(error))
+            return
+        except (ValueError, RecursionError):
+            self._leave_out("an alert event", "it is no JSON that can be read")
             return
         if not self._is_ours(event.data.site):
             return
@@ -90,8 +99,8 @@ class ConsoleState:
             return
         try:
             report = CameraReport.model_validate_json(record.value)
-        except ValidationError:
-            self.foreign += 1
+        except ValidationError as error:
+            self._leave_out("a camera's report", explain_unreadable(error))
             return
         if self._is_ours(report.site):
             with self.lock:
@@ -109,8 +118,8 @@ class ConsoleState:
             return
         try:
             score = ScoreRecord.model_validate_json(record.value)
-        except ValidationError:
-            self.foreign += 1
+        except ValidationError as error:
+            self._leave_out("a score", explain_unreadable(error))
             return
         if self._is_ours(score.site):
             with self.lock:
@@ -124,7 +133,7 @@ class ConsoleState:
             return
         header = live_picture_from(record.headers)
         if header is None:
-            self.foreign += 1
+            self._leave_out("a live picture", "its header cannot be read")
         elif self._is_ours(header.site):
             with self.lock:
                 self.cameras.show(header, record.value, published_at(record))
@@ -142,9 +151,18 @@ class ConsoleState:
 
     def _note_asked(self, camera: str | None) -> None:
         if camera is None:
-            self.foreign += 1
+            self._leave_out("a change of a camera", "it cannot be read")
         elif self.cameras.get(camera) is not None:
             self._changed_cameras.add(camera)
+
+    def _leave_out(self, what: str, reason: str) -> None:
+        """Count a record that is not of this version; the log has each kind once."""
+        self.foreign += 1
+        if (what, reason) not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add((what, reason))
+            _log.warning(
+                "a record cannot be read and is left out; others like it are not logged", kind=what, reason=reason
+            )
 
     # -- updates of browsers ---------------------------------------------------------------------------------------
 

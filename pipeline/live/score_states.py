@@ -59,6 +59,10 @@ class ScoreRecord(Document):
         """The record's key."""
         return key_of(Watch(self.camera, self.detector))
 
+    def to_json(self) -> bytes:
+        """Return the record's value, without what is its default: a required field that is null must be read back."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
 
 def key_of(watch: Watch) -> str:
     """Return the key of a camera's and detector's records. The names of both have no slash."""
@@ -103,7 +107,7 @@ class ScoreStates:
         """Publish a record soon, in place of an older one that waits; not that of a camera that is lost."""
         if record.generation is not None and self.is_lost(record.camera, record.generation):
             return
-        self._put(record.key, record.model_dump_json(exclude_none=True).encode())
+        self._put(record.key, record.to_json())
 
     def secure(self, record: ScoreRecord) -> bool:
         """Publish a record, and wait for its acknowledgement, at most a second; return whether it came.

@@ -95,7 +95,7 @@ class Scene:
     def scores(self, *records: ScoreRecord) -> None:
         """Publish records of scores."""
         for one in records:
-            self.producer.send(SCORES, key=one.key.encode(), value=one.model_dump_json(exclude_none=True).encode())
+            self.producer.send(SCORES, key=one.key.encode(), value=one.to_json())
         self.producer.flush(timeout=30)
 
     def picture(self, camera: str, frame: av.VideoFrame, heat: Heat | None = None) -> None:

@@ -15,6 +15,7 @@ export class Removal {
     this.path = path;
     this.camera = camera;
     this.changes = changes;
+    this.isGone = false;
     this.button = h("button", { type: "button", class: "danger remove", onclick: () => this.ask() }, "Remove this camera …");
     this.line = h("p", { role: "status" });
     this.panel = h("section", { class: "panel removal", hidden: true }, this.button, this.line);
@@ -42,7 +43,9 @@ export class Removal {
   }
 
   async remove() {
+    this.isGone = false;
     await send("DELETE", this.path);
+    if (this.isGone) return; // the worker was faster than the answer
     this.button.hidden = true;
     this.say("pending", "not in force yet", "warn", "The removal was sent; its worker ends the camera within seconds.");
     const late = `The removal was sent ${PATIENCE_SECONDS} s ago, and its worker still reports the camera. The worker's log has the reason.`;
@@ -53,6 +56,7 @@ export class Removal {
   /** No worker watches the camera any more. */
   gone() {
     clearTimeout(this.timer);
+    this.isGone = true;
     this.panel.hidden = false;
     this.button.hidden = true;
     this.say("in_force", "removed", "", `Camera ${this.name} is not watched any more. `, h("a", { href: "/" }, "Back to the wall"));

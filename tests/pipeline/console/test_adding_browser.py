@@ -190,11 +190,20 @@ def test_an_admin_removes_a_camera_after_a_question_that_names_it_and_its_alert(
     scene.reports(report("dock", last_change=refused))
     page.wait_for("document.querySelector('.removal [role=status]').dataset.state === 'refused'")
     assert "it is the only one" in page.evaluate("document.querySelector('.last').textContent")
+    page.evaluate(
+        "void (() => { const fetched = window.fetch; window.fetch = async (path, options) => {"
+        " const answer = await fetched(path, options); if (options?.method === 'DELETE')"
+        " await new Promise((go) => { window.answer = go; }); return answer; }; })()"
+    )
     page.evaluate("document.querySelector('.remove').click()")
     page.evaluate("document.querySelector('dialog .danger').click()")
-    page.wait_for("document.querySelector('.removal [role=status]').dataset.state === 'pending'")
-    scene.raw(made.CAMERAS, "dock", None)  # as its worker does when it ends the camera
+    page.wait_for("window.answer !== undefined")
+    scene.raw(made.CAMERAS, "dock", None)  # as its worker does when it ends the camera, here before the answer
     page.wait_for("document.querySelector('.removal [role=status]').dataset.state === 'in_force'")
+    page.evaluate("window.answer()")
+    page.wait_for("document.querySelector('dialog') === null")
+    time.sleep(0.2)
+    assert page.evaluate("document.querySelector('.removal [role=status]').dataset.state") == "in_force"
     assert "is not watched any more" in page.evaluate("document.querySelector('.removal').textContent")
     assert page.evaluate("document.querySelector('.remove').hidden")
 

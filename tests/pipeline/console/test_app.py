@@ -12,6 +12,7 @@ import console_scene as made
 import jsonschema
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from operators.alerting import AlertState
 from pipeline.access_settings import AccessSettings
@@ -49,7 +50,7 @@ def parts(tmp_path: Path) -> ConsoleParts:
     state.take_report(Record("gate", made.report("gate", "backing_off", message=message).to_json(), NOW))
     state.take_report(Record("yard", made.report("yard").to_json(), NOW - timedelta(seconds=40)))
     for record in made.score_records("gate", [0.2] * 300 + [0.8] * 12 + [0.2] * 300, until=NOW):
-        state.take_score(Record(record.key, record.model_dump_json(exclude_none=True).encode()))
+        state.take_score(Record(record.key, record.to_json()))
     picture = (folder / "gate" / "peak.jpg").as_uri()
     for number in range(5):
         at = NOW - timedelta(minutes=10 * number + 5)
@@ -253,3 +254,15 @@ def test_a_record_of_another_version_is_counted_and_left_out(client, parts):
     parts.state.take_picture(Record("gate", b"not a jpeg"))
     assert parts.state.foreign == 5
     assert len(alert_ids(client)) == 6
+
+
+def test_records_that_cannot_be_read_are_counted_and_each_kind_is_logged_once():
+    state = ConsoleState(clock=lambda: NOW)
+    with capture_logs() as logged:
+        for _ in range(3):
+            state.take_score(Record("gate/", b'{"site": "yard"}'))
+            state.take_report(Record("gate", b"{}"))
+            state.take_alert(Record("gate", b"no JSON"))
+    assert state.foreign == 9
+    assert [line["kind"] for line in logged] == ["a score", "a camera's report", "an alert event"]
+    assert logged[0]["reason"] == "camera: Field required"

@@ -60,7 +60,7 @@ class States:
 
     def put(self, record: ScoreRecord) -> None:
         with self._changed:
-            self.records.append(ScoreRecord.model_validate_json(record.model_dump_json(exclude_none=True)))
+            self.records.append(ScoreRecord.model_validate_json(record.to_json()))
             self._changed.notify_all()
 
     secure = put

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from brokers import (  # noqa: F401  # fixtures
@@ -24,11 +26,13 @@ from brokers import (  # noqa: F401  # fixtures
 from hypothesis import given
 from hypothesis import strategies as st
 from ports import free_port
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from operators.chain_state import ChainState, ClipState
 from pipeline.alerts.assembler import AssemblerState
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.film import Film
 from pipeline.live.claims import ClaimRecord, Claims
 from pipeline.live.listener import Watch
 from pipeline.live.ownership import Ownership
@@ -118,6 +122,50 @@ def test_the_next_owner_has_a_higher_generation_and_the_states_of_the_last(owner
     again = first.ownership.claim("gate")
     assert again.generation > taken.generation
     until(lambda: second.fenced == [("gate", again.generation)], "the second owner reads the claim")
+
+
+def test_an_open_alert_keeps_a_film_of_which_little_is_known_yet(owner: Callable[[str], Owner]) -> None:
+    """As for the first seconds of each film: its length is not known, and is null in the document."""
+    first, second = owner("first"), owner("second")
+    claim = first.ownership.claim("gate")
+    film = Film(uri="file:///f.mp4", notes="file:///f.json", started_at=None, seconds=None, alert_starts_at_seconds=2.5)
+    likeness = {"group": {"first_at": None, "judgement": None}}
+    wanted = dataclasses.replace(state(3), film=film, additions={"likeness": likeness})
+    first.states.put(record(claim.generation, 3).model_copy(update={"state": wanted}))
+    assert first.states.flush(SECONDS)
+    assert second.ownership.claim("gate").states == {"": wanted}
+
+
+@given(st.data())
+def test_a_record_is_read_back_as_it_was_written(data: st.DataObject) -> None:
+    """Each field that may be null is so in turn, in the record and in all that it holds."""
+    whole = record(3, 5).model_copy(
+        update={
+            "alert": UUID(int=1),
+            "state": dataclasses.replace(
+                state(5),
+                film=Film(uri="a", notes="b", started_at=NOW, seconds=3.0, alert_starts_at_seconds=1.0),
+                evidence="file:///a.jpg",
+                zones=("road",),
+            ),
+        }
+    )
+    document = json.loads(whole.model_dump_json())
+    places: list[tuple[dict[str, Any], str]] = []
+
+    def walk(part: Any) -> None:
+        for name, value in part.items() if isinstance(part, dict) else ():
+            places.append((part, name))
+            walk(value)
+
+    walk(document)
+    part, name = data.draw(st.sampled_from(places))
+    part[name] = None
+    try:
+        known = ScoreRecord.model_validate(document)
+    except ValidationError:
+        return  # it may not be null
+    assert ScoreRecord.model_validate_json(known.to_json()) == known
 
 
 def test_the_state_of_a_worker_that_has_lost_the_camera_is_not_continued(owner: Callable[[str], Owner]) -> None:
