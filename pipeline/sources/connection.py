@@ -292,7 +292,7 @@ class LiveStream(ABC):
                 self._filmer.opened(stream, has_times=self._has_times(container))
             try:
                 yield from self._to_its_end(pump, self._read(container, stream, pump, stop), stop)
-            except SourceError:  # a stop is no end of the stream: its films are to say so
+            except SourceError:  # at a stop, finish() ends the films, with another reason
                 if self._filmer is not None:
                     self._filmer.closed()
                 raise

@@ -87,13 +87,8 @@ def draw(page: chromium.Page) -> None:
     page.wait_for("document.querySelector('.draw') !== null && document.querySelector('.live img').naturalWidth > 0")
     page.evaluate("document.querySelector('.draw').click()")
     page.evaluate("document.querySelector('.live').scrollIntoView({block: 'center'})")
-    left, top, width, height = page.evaluate(
-        "(({left, top, width, height}) => [left, top, width, height])"
-        "(document.querySelector('.live').getBoundingClientRect())"
-    )
     for x, y in CORNERS:
-        page.mouse("mousePressed", left + x * width, top + y * height)
-        page.mouse("mouseReleased", left + x * width, top + y * height)
+        page.click_in(".live", x, y)
     page.evaluate(
         "(() => { const [name, ignore] = document.querySelectorAll('.zonelist input'); name.value = 'yard';"
         " name.dispatchEvent(new Event('input')); ignore.click(); })()"

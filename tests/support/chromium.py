@@ -63,6 +63,20 @@ class Page:
         """Have the left button pressed or released, or the mouse moved, at a place of the window."""
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
+    def box(self, selector: str) -> tuple[float, float, float, float]:
+        """Return the place of an element in the window: left, top, width and height in CSS pixels."""
+        left, top, width, height = self.evaluate(
+            "(({left, top, width, height}) => [left, top, width, height])"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
+        )
+        return left, top, width, height
+
+    def click_in(self, selector: str, x: float, y: float) -> None:
+        """Click in an element, at shares of its width and height."""
+        left, top, width, height = self.box(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.mouse(kind, left + x * width, top + y * height)
+
     def screenshot(self, file: Path, *, height: int | None = None) -> None:
         """The page from its top as PNG: all of it, or ``height`` CSS pixels."""
         size = self._browser.call("Page.getLayoutMetrics", self._session)["cssContentSize"]

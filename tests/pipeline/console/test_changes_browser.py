@@ -99,15 +99,10 @@ def chips(page: chromium.Page, zone: str) -> list[str]:
 def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, scene):
     page.evaluate("document.querySelector('.draw').click()")
     page.evaluate("document.querySelector('.live').scrollIntoView({block: 'center'})")
-    box = page.evaluate(
-        "(({left, top, width, height}) => [left, top, width, height])"
-        "(document.querySelector('.live').getBoundingClientRect())"
-    )
-    left, top, width, height = box
+    _, _, width, height = page.box(".live")
     assert width / height == pytest.approx(96 / 72, rel=0.02)  # the picture is not stretched
     for x, y in CORNERS[:2]:
-        page.mouse("mousePressed", left + x * width, top + y * height)
-        page.mouse("mouseReleased", left + x * width, top + y * height)
+        page.click_in(".live", x, y)
     # Two points do not make a zone: one line, and nothing is sent.
     page.evaluate(
         "(() => { const name = document.querySelector('.zonelist input'); name.value = 'road';"
@@ -116,8 +111,7 @@ def test_a_zone_drawn_on_the_picture_is_a_message_and_its_state_is_shown(page, s
     page.evaluate("document.querySelector('.zonelist .main').click()")
     page.wait_for("document.querySelector('[role=alert].warn-text').textContent.includes('3 or more points (got 2)')")
     x, y = CORNERS[2]
-    page.mouse("mousePressed", left + x * width, top + (y - 0.1) * height)
-    page.mouse("mouseReleased", left + x * width, top + (y - 0.1) * height)
+    page.click_in(".live", x, y - 0.1)
     for _ in range(10):  # the keyboard moves the last point down by a hundredth each time
         page.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowDown")
     page.evaluate("document.querySelector('.zonelist .main').click()")
