@@ -63,7 +63,7 @@ class JudgementDesk:
             documents = [entry.document for entry in self._state.alerts.entries() if entry.kind == "alert"]
             judgements = list(self._judgements)
             self._meanwhile = []
-        # Reading 10,000 alerts takes seconds: pages are answered and the topics followed meanwhile.
+        # A long topic takes a while to read: pages are answered and the topics followed meanwhile.
         try:
             for document in documents:
                 memory.take(read_event(uncompressed(document)))
